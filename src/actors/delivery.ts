@@ -1,0 +1,214 @@
+import { BusError, PermanentError, toError } from '../core/errors.ts';
+import type { DeliveryState } from '../core/lifecycle.ts';
+import type { Logger } from '../core/log.ts';
+import type { Message } from '../core/message.ts';
+
+/** What a handler gets beside its message. */
+export interface Context {
+  /** Which attempt this is, from 1. */
+  readonly attempt: number;
+  /** The subscription's name. */
+  readonly subscription: string;
+  /** Aborted when the attempt's time is up or the bus closes. Made only when read. */
+  readonly signal: AbortSignal;
+  /** A logger that bears node, subscription, message id, topic and attempt. */
+  readonly log: Logger;
+  /**
+   * Stages a message that is published when the handler has succeeded, and dropped when it fails. The delivery is
+   * settled after the receipts of all that it staged.
+   *
+   * @throws {BusError} `TOPIC_INVALID`, `PAYLOAD_INVALID`, `PAYLOAD_TOO_LARGE`, `OPTION_INVALID`; `CLOSED` once settled.
+   */
+  publish(topic: string, payload: unknown, options?: StagedOptions): Promise<void>;
+  /** Gives this attempt `ms` milliseconds from now instead of what is left of its timeout. */
+  extend(ms: number): void;
+  /** Sends the message to the dead letters at once, without another attempt, whatever the handler does afterwards. */
+  term(reason?: string): void;
+}
+
+/** What a staged message can be given. */
+export interface StagedOptions {
+  id?: string;
+  key?: string;
+  headers?: Record<string, string>;
+}
+
+/** What identifies one attempt: an acknowledgement that names another is refused. */
+export interface Token {
+  /** The mailbox's id, new at each creation. */
+  readonly mailbox: string;
+  /** The incarnation of the node that holds the mailbox. */
+  readonly incarnation: string;
+  /** The message's place in the mailbox. */
+  readonly sequence: number;
+  /** From 1. */
+  readonly attempt: number;
+}
+
+/** What is remembered of a message that has failed before. */
+export interface History {
+  readonly firstError: FailureRecord;
+}
+
+/** A failure as it is stored: an `Error` itself does not travel. */
+export interface FailureRecord {
+  readonly name: string;
+  readonly message: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+/** A message staged by a handler, ready to be routed. */
+export type Staged = Message;
+
+/** What a delivery needs of the subscriber that owns it. */
+export interface DeliveryOwner {
+  readonly name: string;
+  readonly mailboxId: string;
+  readonly incarnation: string;
+  readonly log: Logger;
+  acked(delivery: Delivery): void;
+  failed(delivery: Delivery, error: unknown): void;
+  extended(delivery: Delivery, ms: number): void;
+  prepare(topic: string, payload: unknown, options: StagedOptions | undefined): Staged;
+}
+
+/**
+ * One attempt to hand one message to one consumer. It settles exactly once; each settling method tells whether it was
+ * the first. It is its own context, so a message costs one object beside itself however often it fails to need more.
+ */
+export class Delivery implements Context {
+  readonly message: Message;
+  readonly attempt: number;
+  /** @internal The place in the mailbox. */
+  readonly sequence: number;
+  /** @internal */
+  readonly owner: DeliveryOwner;
+  /** @internal */
+  readonly history: History | undefined;
+  /** @internal The next one that waits for the same key. */
+  next: Delivery | undefined = undefined;
+  /** @internal The deadline of an attempt that did not end at once. */
+  running: object | undefined = undefined;
+  /** @internal */
+  staged: Staged[] | undefined = undefined;
+  #state: DeliveryState = 'waiting';
+  #controller: AbortController | undefined = undefined;
+
+  /** @internal */
+  constructor(message: Message, owner: DeliveryOwner, sequence: number, attempt: number, history: History | undefined) {
+    this.message = message;
+    this.owner = owner;
+    this.sequence = sequence;
+    this.attempt = attempt;
+    this.history = history;
+  }
+
+  get state(): DeliveryState {
+    return this.#state;
+  }
+
+  get subscription(): string {
+    return this.owner.name;
+  }
+
+  get token(): Token {
+    const { mailboxId, incarnation } = this.owner;
+    return { mailbox: mailboxId, incarnation, sequence: this.sequence, attempt: this.attempt };
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#state === 'timedOut' || this.#state === 'returned') this.#controller.abort(this.#abortReason());
+    }
+    return this.#controller.signal;
+  }
+
+  get log(): Logger {
+    const { id, topic } = this.message;
+    return this.owner.log.child({ message: id, topic, attempt: this.attempt });
+  }
+
+  async publish(topic: string, payload: unknown, options?: StagedOptions): Promise<void> {
+    if (this.#state !== 'running') {
+      throw new BusError('CLOSED', `this delivery is ${this.#state}: what it stages now would be lost`);
+    }
+    const staged = this.owner.prepare(topic, payload, options);
+    if (this.staged === undefined) this.staged = [staged];
+    else if (this.staged.length < maxStaged) this.staged.push(staged);
+    else throw new BusError('OPTION_INVALID', `one handler call stages at most ${maxStaged} messages`);
+  }
+
+  extend(ms: number): void {
+    if (!(ms > 0 && ms <= maxExtension)) {
+      throw new BusError('OPTION_INVALID', `extend(${String(ms)}): give 1 to ${maxExtension} milliseconds`);
+    }
+    if (this.#state === 'running') this.owner.extended(this, ms);
+  }
+
+  term(reason?: string): void {
+    this.nack(new PermanentError(reason ?? 'the handler called term()'));
+  }
+
+  /** Settles as handled. @returns whether this was the first settlement. */
+  ack(): boolean {
+    if (this.#state !== 'running') return false;
+    if (this.staged === undefined) this.#state = 'acked';
+    this.owner.acked(this);
+    return true;
+  }
+
+  /** Settles as failed: to be tried again, or given up when `error` is a {@link PermanentError}. @returns as `ack`. */
+  nack(error: unknown): boolean {
+    if (this.#state !== 'running') return false;
+    this.#state = error instanceof PermanentError ? 'termed' : 'nacked';
+    this.owner.failed(this, error);
+    return true;
+  }
+
+  /** @internal */
+  begin(): void {
+    this.#state = 'running';
+  }
+
+  /** @internal Everything that it staged has its receipt. */
+  confirmStaged(): boolean {
+    if (this.#state !== 'running') return false;
+    this.#state = 'acked';
+    return true;
+  }
+
+  /** @internal Ends an attempt from outside. @returns whether it was still running. */
+  cut(state: 'timedOut' | 'returned'): boolean {
+    if (this.#state !== 'running') return false;
+    this.#state = state;
+    this.#controller?.abort(this.#abortReason());
+    return true;
+  }
+
+  /** @internal It leaves the mailbox without having run. */
+  drop(): void {
+    this.#state = 'dropped';
+  }
+
+  #abortReason(): BusError {
+    return this.#state === 'timedOut'
+      ? new BusError('TIMEOUT', `attempt ${this.attempt} of ${this.message.id} took too long`)
+      : new BusError(
+          'ABORTED',
+          `attempt ${this.attempt} of ${this.message.id} was cut off because its subscription closes`,
+        );
+  }
+}
+
+/** How many messages one handler call may stage. */
+const maxStaged = 1000;
+/** The longest extension, in milliseconds: a day. */
+const maxExtension = 86_400_000;
+
+/** A failure as it is stored. */
+export function failureRecord(error: unknown, at: number): FailureRecord {
+  const { name, message } = toError(error);
+  return { name, message, at };
+}

@@ -1,0 +1,494 @@
+import { type Deferred, deferred, isThenable } from '../core/async.ts';
+import type { Clock } from '../core/clock.ts';
+import { Deadlines } from '../core/deadlines.ts';
+import { BusError, describe, toError } from '../core/errors.ts';
+import type { DropReason, EventHub } from '../core/events.ts';
+import { Lifecycle, type SubscriptionState, subscriptionTransitions } from '../core/lifecycle.ts';
+import type { Logger } from '../core/log.ts';
+import type { Message } from '../core/message.ts';
+import { Meter } from '../core/meter.ts';
+import { type DeadReason, decideRetry, type RetryPolicy } from '../core/retry.ts';
+import { Attempt } from './attempt.ts';
+import type { DeadLetters } from './dead-letters.ts';
+import {
+  type Context,
+  Delivery,
+  type DeliveryOwner,
+  failureRecord,
+  type Staged,
+  type StagedOptions,
+} from './delivery.ts';
+import { Mailbox, type MailboxHost, type MailboxLimits, type RoomWaiter } from './mailbox.ts';
+
+/** Handles one message. Returning or resolving acknowledges it; throwing or rejecting has it tried again. */
+export type Handler<T = unknown> = (message: Message<T>, context: Context) => unknown;
+
+/** Everything that a subscriber is told at its start. */
+export interface SubscriberOptions {
+  readonly name: string;
+  readonly node: string;
+  readonly mailboxId: string;
+  readonly incarnation: string;
+  readonly handler: Handler;
+  readonly retry: Readonly<RetryPolicy>;
+  readonly limits: Readonly<MailboxLimits>;
+  /** How many messages are handled at a time. */
+  readonly concurrency: number;
+  /** How long an attempt may take, in milliseconds. */
+  readonly timeout: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly events: EventHub;
+  readonly deadLetters: DeadLetters;
+  prepare(topic: string, payload: unknown, options: StagedOptions | undefined): Staged;
+  /** Resolves when every message has its receipt. */
+  publishStaged(messages: readonly Staged[]): Promise<void>;
+}
+
+/** What a subscriber needs of its actor. */
+export interface SubscriberActor {
+  /** Asks for a turn. */
+  wake(): void;
+  /** Continues as a new actor: the old one may be held by a handler that never returns. */
+  replace(reason: string): void;
+}
+
+/** The numbers of a subscription. */
+export interface SubscriptionStats {
+  /** Messages that wait: arrived, behind their key, or for their retry. */
+  waiting: number;
+  /** The estimated bytes of those. */
+  bytes: number;
+  /** Messages that are being handled. */
+  running: number;
+  /** Attempts whose time was up and whose handler has still not returned. */
+  abandoned: number;
+  handled: number;
+  /** Failed attempts. */
+  failed: number;
+  dead: number;
+  /** Dropped by the overflow policy. */
+  dropped: number;
+  /** Refused because the mailbox was full. */
+  refused: number;
+  /** Handled a second. */
+  rate: number;
+}
+
+/**
+ * When a turn ends although messages wait, so that others get theirs: after so many milliseconds, looked at once every so
+ * many messages, because reading the clock costs as much as handling one.
+ */
+const turn = { time: 4, look: 256 };
+/** How many handlers that take their time may follow one another without a turn in between. */
+const longestBurst = 512;
+
+/** The one consumer of a memory mailbox: takes messages, hands them to the handler, and settles them. */
+export class Subscriber implements DeliveryOwner, MailboxHost {
+  readonly name: string;
+  readonly mailboxId: string;
+  readonly incarnation: string;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly mailbox: Mailbox;
+  readonly options: SubscriberOptions;
+  readonly #handler: Handler;
+  readonly #concurrency: number;
+  readonly #deadlines: Deadlines;
+  readonly #extended = new Set<Attempt>();
+  readonly #lifecycle: Lifecycle<SubscriptionState>;
+  readonly #meter = new Meter();
+  readonly #dropped = new Map<DropReason, number>();
+  readonly #idle: Deferred<void>[] = [];
+  #condemned: { delivery: Delivery; reason: DeadReason; error: Error }[] = [];
+  #actor: SubscriberActor | undefined;
+  #sequence = 0;
+  #awake = false;
+  #burst = 0;
+  #running = 0;
+  #burying = 0;
+  #abandoned = 0;
+  #handled = 0;
+  #metered = 0;
+  #failed = 0;
+  #dead = 0;
+  #drops = 0;
+  #refused = 0;
+
+  constructor(options: SubscriberOptions) {
+    this.options = options;
+    this.name = options.name;
+    this.mailboxId = options.mailboxId;
+    this.incarnation = options.incarnation;
+    this.log = options.log;
+    this.clock = options.clock;
+    this.mailbox = new Mailbox(this, options.limits);
+    this.#handler = options.handler;
+    this.#concurrency = options.concurrency;
+    this.#deadlines = new Deadlines(options.clock, options.timeout);
+    this.#lifecycle = new Lifecycle(`subscription '${options.name}'`, subscriptionTransitions, 'active');
+  }
+
+  get state(): SubscriptionState {
+    return this.#lifecycle.state;
+  }
+
+  attach(actor: SubscriberActor): void {
+    this.#actor = actor;
+    this.#awake = false;
+    this.ready();
+  }
+
+  /** Offers a message to the mailbox. */
+  offer(message: Message): 'accepted' | 'full' | 'closed' {
+    const outcome = this.mailbox.offer(new Delivery(message, this, ++this.#sequence, 1, undefined));
+    if (outcome === 'full' && this.options.limits.overflow === 'reject') this.#refused++;
+    return outcome;
+  }
+
+  /** Puts a message in for which `mailbox.wait` has found room. */
+  admit(message: Message): void {
+    this.mailbox.force(new Delivery(message, this, ++this.#sequence, 1, undefined));
+  }
+
+  /** Waits for room. @returns false when too many wait already. */
+  wait(waiter: RoomWaiter): boolean {
+    const waits = this.mailbox.wait(waiter);
+    if (!waits) this.#refused++;
+    return waits;
+  }
+
+  /** Counts a message that was given up while it waited for room. */
+  refuse(): void {
+    this.#refused++;
+  }
+
+  // MailboxHost
+
+  ready(): void {
+    if (this.#awake || this.#actor === undefined || this.#running >= this.#concurrency || this.state !== 'active')
+      return;
+    this.#awake = true;
+    this.#actor.wake();
+  }
+
+  dropped(_delivery: Delivery | undefined, reason: DropReason, count = 1): void {
+    if (this.#dropped.size === 0) this.clock.immediate(this.#reportDrops);
+    this.#dropped.set(reason, (this.#dropped.get(reason) ?? 0) + count);
+    this.#drops += count;
+  }
+
+  // The actor's turn
+
+  turn(): void {
+    this.#awake = false;
+    this.#burst = 0;
+    this.#pump(turn.look, this.clock.monotonic() + turn.time);
+    this.#measure();
+  }
+
+  /** Hands out up to `count` messages, and as many again until the time is up. */
+  #pump(count: number, until: number): void {
+    for (let left = count; this.#running < this.#concurrency && this.#lifecycle.state === 'active'; left--) {
+      if (left === 0) {
+        if (this.clock.monotonic() >= until) {
+          if (this.mailbox.ready) this.ready();
+          return;
+        }
+        left = turn.look;
+      }
+      const delivery = this.mailbox.take();
+      if (delivery === undefined) return;
+      this.#run(delivery);
+    }
+  }
+
+  #run(delivery: Delivery): void {
+    delivery.begin();
+    this.#running++;
+    let result: unknown;
+    try {
+      result = this.#handler(delivery.message, delivery);
+    } catch (error) {
+      delivery.nack(error);
+      return;
+    }
+    if (isThenable(result)) void this.#follow(delivery, result);
+    else delivery.ack();
+  }
+
+  async #follow(delivery: Delivery, result: PromiseLike<unknown>): Promise<void> {
+    this.#watch(delivery);
+    try {
+      await result;
+      delivery.ack();
+    } catch (error) {
+      delivery.nack(error);
+    }
+    if (delivery.state === 'timedOut') this.#abandoned--;
+    this.#next();
+  }
+
+  /** Goes on at once after a handler that took its time, but lets others run now and then. */
+  #next(): void {
+    if (this.#running >= this.#concurrency || !this.mailbox.ready) return;
+    if (++this.#burst < longestBurst) this.#pump(1, 0);
+    else this.ready();
+  }
+
+  #watch(delivery: Delivery): void {
+    const attempt = new Attempt(this, delivery);
+    delivery.running = attempt;
+    this.#deadlines.add(attempt);
+  }
+
+  // Settlement
+
+  acked(delivery: Delivery): void {
+    if (delivery.staged === undefined) {
+      this.#release(delivery);
+      this.#handled++;
+      if (delivery.message.key !== undefined) this.mailbox.settled(delivery.message);
+      if (this.#idle.length > 0) this.#checkIdle();
+    } else {
+      if (delivery.running === undefined) this.#watch(delivery);
+      void this.#confirm(delivery, delivery.staged);
+    }
+  }
+
+  async #confirm(delivery: Delivery, staged: readonly Staged[]): Promise<void> {
+    try {
+      await this.options.publishStaged(staged);
+    } catch (error) {
+      delivery.nack(error);
+      this.#next();
+      return;
+    }
+    if (delivery.confirmStaged()) {
+      delivery.staged = undefined;
+      this.acked(delivery);
+    }
+    this.#next();
+  }
+
+  failed(delivery: Delivery, thrown: unknown): void {
+    this.#release(delivery);
+    this.#failed++;
+    const error = toError(thrown);
+    const { retry, events, clock } = this.options;
+    const permanent = delivery.state === 'termed' || delivery.message.undecodable;
+    const decision = decideRetry(retry, delivery.attempt, permanent, clock.random());
+    if (decision.action === 'dead') {
+      this.#bury(delivery, delivery.message.undecodable ? 'payload' : decision.reason, error);
+    } else if (this.state === 'closing' || this.state === 'closed') {
+      this.dropped(delivery, 'closed');
+    } else {
+      const history = delivery.history ?? { firstError: failureRecord(error, clock.now()) };
+      const { message, attempt, sequence } = delivery;
+      this.mailbox.park(new Delivery(message, this, sequence, attempt + 1, history), decision.delay);
+      const { id, topic } = message;
+      events.emit({
+        type: 'message.retried',
+        subscription: this.name,
+        id,
+        topic,
+        attempt,
+        delay: decision.delay,
+        error,
+      });
+    }
+    if (this.#idle.length > 0) this.#checkIdle();
+  }
+
+  extended(delivery: Delivery, ms: number): void {
+    const attempt = delivery.running as Attempt | undefined;
+    if (attempt === undefined) this.clock.immediate(() => delivery.state === 'running' && this.extended(delivery, ms));
+    else attempt.extend(ms);
+  }
+
+  /** @internal */
+  track(attempt: Attempt, extended: boolean): void {
+    if (extended) this.#extended.add(attempt);
+    else this.#extended.delete(attempt);
+  }
+
+  /** @internal The attempt's time is up: it counts as failed, and what it does from now on is ignored. */
+  timedOut(delivery: Delivery): void {
+    if (!delivery.cut('timedOut')) return;
+    this.#abandoned++;
+    const { timeout } = this.options;
+    const { id, topic } = delivery.message;
+    this.failed(
+      delivery,
+      new BusError('TIMEOUT', `attempt ${delivery.attempt} of ${id} on '${topic}' took longer than ${timeout} ms`),
+    );
+    this.#actor?.replace('a handler did not return in time');
+    this.#next();
+  }
+
+  #release(delivery: Delivery): void {
+    this.#running--;
+    const attempt = delivery.running as Attempt | undefined;
+    if (attempt !== undefined) {
+      delivery.running = undefined;
+      attempt.end();
+    }
+  }
+
+  /** Moves a message to the dead letters. While they are full it is kept, and the subscription pauses. */
+  #bury(delivery: Delivery, reason: DeadReason, error: Error): void {
+    const added = this.options.deadLetters.add(delivery, reason, error);
+    if (added === false) {
+      if (this.#condemned.length === 0) {
+        this.options.deadLetters.whenRoom(this.#buryCondemned);
+        this.#pause('the dead letters are full: replay or drop some');
+      }
+      this.#condemned.push({ delivery, reason, error });
+      return;
+    }
+    this.#burying++;
+    added.then(
+      () => {
+        this.#burying--;
+        this.#dead++;
+        this.mailbox.settled(delivery.message);
+        const { id, topic } = delivery.message;
+        const attempts = delivery.attempt;
+        this.options.events.emit({ type: 'message.dead', subscription: this.name, id, topic, attempts, reason, error });
+        this.#checkIdle();
+      },
+      (failure: unknown) => {
+        this.#burying--;
+        this.log.error(
+          { err: failure, message: delivery.message.id },
+          'a dead letter could not be stored; it is tried again',
+        );
+        const { message, sequence, attempt, history } = delivery;
+        if (this.state === 'closed') this.dropped(delivery, 'closed');
+        else this.mailbox.park(new Delivery(message, this, sequence, attempt, history), this.options.retry.maxDelay);
+      },
+    );
+  }
+
+  readonly #buryCondemned = (): void => {
+    const condemned = this.#condemned;
+    this.#condemned = [];
+    for (const { delivery, reason, error } of condemned) this.#bury(delivery, reason, error);
+    if (this.#condemned.length === 0 && this.#lifecycle.state === 'paused') this.resume();
+  };
+
+  // Control
+
+  /** Hands out no more; what is running goes on. */
+  pause(): void {
+    this.#pause('pause() was called');
+  }
+
+  #pause(reason: string): void {
+    if (this.#lifecycle.state !== 'active') return;
+    this.#lifecycle.to('paused');
+    this.options.events.emit({ type: 'subscription.paused', subscription: this.name, reason });
+  }
+
+  /** Goes on after a pause or a quarantine. */
+  resume(): void {
+    if (!this.#lifecycle.allows('active')) return;
+    this.#lifecycle.to('active');
+    this.#awake = false;
+    if (this.mailbox.ready) this.ready();
+  }
+
+  /** The supervisor has given up on the actor: hands out no more until somebody resumes it. */
+  quarantine(error: unknown): void {
+    if (!this.#lifecycle.allows('quarantined')) return;
+    this.#lifecycle.to('quarantined');
+    const reason = toError(error).message;
+    this.options.events.emit({ type: 'subscription.quarantined', subscription: this.name, reason });
+  }
+
+  /** Resolves when nothing waits, runs or waits to be buried. @throws {BusError} `TIMEOUT` after `timeout` ms. */
+  async drain(timeout: number): Promise<void> {
+    if (this.#isIdle()) return;
+    const idle = deferred<void>();
+    this.#idle.push(idle);
+    const timer = this.clock.timer(timeout, () => {
+      const { waiting, running } = this.stats();
+      const hint = this.state === 'active' ? '' : `; it is ${this.state}`;
+      const text = `'${this.name}' was not empty after ${timeout} ms: ${waiting} wait, ${running} run${hint}`;
+      idle.reject(new BusError('TIMEOUT', text));
+    });
+    try {
+      await idle.promise;
+    } finally {
+      timer.cancel();
+      const at = this.#idle.indexOf(idle);
+      if (at >= 0) this.#idle.splice(at, 1);
+    }
+  }
+
+  /** Takes no more, gives running handlers `timeout` ms, aborts those that are left and counts what was not handled. */
+  async close(timeout: number): Promise<void> {
+    if (this.state === 'closed' || this.state === 'closing') return;
+    this.#lifecycle.to('closing');
+    const left = this.mailbox.close();
+    for (const delivery of left) delivery.drop();
+    if (left.length > 0) this.dropped(undefined, 'closed', left.length);
+    if (this.#condemned.length > 0) this.dropped(undefined, 'dead-letters-full', this.#condemned.splice(0).length);
+    if (timeout > 0) await this.drain(timeout).catch(() => undefined);
+    for (const attempt of [...this.#deadlines, ...this.#extended] as Attempt[]) {
+      if (!attempt.delivery.cut('returned')) continue;
+      this.#release(attempt.delivery);
+      this.dropped(attempt.delivery, 'closed');
+    }
+    this.#deadlines.clear();
+    this.#lifecycle.to('closed');
+    for (const idle of this.#idle.splice(0)) idle.resolve();
+    if (this.#dropped.size > 0) this.#reportDrops();
+  }
+
+  stats(): SubscriptionStats {
+    this.#measure();
+    return {
+      waiting: this.mailbox.waiting + this.#condemned.length,
+      bytes: this.mailbox.bytes,
+      running: this.#running,
+      abandoned: this.#abandoned,
+      handled: this.#handled,
+      failed: this.#failed,
+      dead: this.#dead,
+      dropped: this.#drops,
+      refused: this.#refused,
+      rate: this.#meter.rate(this.clock.monotonic()),
+    };
+  }
+
+  #measure(): void {
+    this.#meter.mark(this.#handled - this.#metered, this.clock.monotonic());
+    this.#metered = this.#handled;
+  }
+
+  #isIdle(): boolean {
+    return this.mailbox.waiting === 0 && this.#running === 0 && this.#burying === 0 && this.#condemned.length === 0;
+  }
+
+  #checkIdle(): void {
+    if (this.#idle.length === 0 || !this.#isIdle()) return;
+    for (const idle of this.#idle.splice(0)) idle.resolve();
+  }
+
+  readonly #reportDrops = (): void => {
+    const { events, node } = this.options;
+    for (const [reason, count] of this.#dropped) {
+      events.emit({ type: 'message.dropped', subscription: this.name, node, count, reason });
+    }
+    this.#dropped.clear();
+  };
+
+  prepare(topic: string, payload: unknown, options: StagedOptions | undefined): Staged {
+    return this.options.prepare(topic, payload, options);
+  }
+
+  toString(): string {
+    return `subscription ${describe(this.name)}`;
+  }
+}

@@ -1,0 +1,59 @@
+import type { Context } from '../actors/delivery.ts';
+import type { Handler } from '../actors/subscriber.ts';
+import { BusError } from '../core/errors.ts';
+import type { Message } from '../core/message.ts';
+import type { PatternInput } from '../routing/pattern.ts';
+import type { SubscriptionOptions } from './subscription-options.ts';
+
+/** A method that `@subscribe` has marked. */
+export interface DecoratedHandler {
+  readonly pattern: PatternInput;
+  readonly options: SubscriptionOptions | undefined;
+  /** `<class>.<method>`. */
+  readonly name: string;
+  readonly handler: Handler;
+}
+
+const decorated = new WeakMap<object, DecoratedHandler[]>();
+
+/**
+ * Marks a method as the handler of a pattern; `bus.register(instance)` subscribes it. A standard decorator, for methods of
+ * instances and of classes.
+ *
+ * @example
+ * class Billing {
+ *   ＠subscribe('orders\\..*', { concurrency: 4 })
+ *   async bill(message: Message<Order>, context: Context) {}
+ * }
+ */
+export function subscribe(pattern: PatternInput, options?: SubscriptionOptions) {
+  // The type of the payload is the method's own affair, so its message is not narrowed here.
+  return <This extends object, M extends Message<never>>(
+    method: (this: This, message: M, context: Context) => unknown,
+    context: ClassMethodDecoratorContext<This>,
+  ): void => {
+    const { name } = context;
+    if (typeof name === 'symbol')
+      throw new BusError('OPTION_INVALID', '@subscribe cannot mark a method whose name is a symbol');
+    context.addInitializer(function (this: This) {
+      const list = decorated.get(this) ?? [];
+      decorated.set(this, list);
+      const owner = typeof this === 'function' ? (this as { name: string }).name : this.constructor.name;
+      list.push({
+        pattern,
+        options,
+        name: `${owner}.${name}`.replace(/[^A-Za-z0-9_.-]/g, '_').slice(0, 120),
+        handler: (message, delivery) => method.call(this, message as unknown as M, delivery),
+      });
+    });
+  };
+}
+
+/** The marked methods of an instance, in the order in which they are declared. @throws {BusError} `OPTION_INVALID`. */
+export function decoratedHandlers(instance: object): readonly DecoratedHandler[] {
+  const list = decorated.get(instance);
+  if (list === undefined) {
+    throw new BusError('OPTION_INVALID', 'register() takes an instance of a class with methods marked by @subscribe');
+  }
+  return list;
+}

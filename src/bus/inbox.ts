@@ -1,0 +1,121 @@
+import type { RoomWaiter } from '../actors/mailbox.ts';
+import type { Subscriber } from '../actors/subscriber.ts';
+import { Deadline } from '../core/deadlines.ts';
+import { flow, type Parcel, refusals } from '../wire/pack.ts';
+import type { Link, Receiver } from './link.ts';
+import { outboxWindow } from './outbox.ts';
+
+const full = refusals.indexOf('MAILBOX_FULL');
+const gone = refusals.indexOf('NOT_FOUND');
+
+/** From how many waiting messages on a payload is copied out of the buffer that it came in. */
+const detachFrom = 256;
+
+/**
+ * The home's end of one publisher's outbox: takes each number once, in order, into the mailbox. It outlives links, so that
+ * what is sent again after a reconnection is known; it is forgotten some time after its publisher has gone.
+ */
+export class Inbox extends Deadline implements Receiver {
+  /** The publisher's node. */
+  readonly source: string;
+  /** What the ids of the publisher's messages start with. */
+  readonly origin: string;
+  readonly #subscriber: Subscriber;
+  readonly #forget: () => void;
+  readonly #waiter: RoomWaiter;
+  #link: Link | undefined;
+  #stream = 0;
+  #expect = 1;
+  /** The sender has been told where to go on: what comes before that is out of order and is let pass. */
+  #rewinding = false;
+  #waiting = false;
+
+  constructor(source: string, origin: string, subscriber: Subscriber, forget: () => void) {
+    super();
+    this.source = source;
+    this.origin = origin;
+    this.#subscriber = subscriber;
+    this.#forget = forget;
+    this.#waiter = {
+      size: 0,
+      distant: true,
+      admit: () => this.#roomAgain(),
+      closed: () => {
+        this.#waiting = false;
+      },
+    };
+  }
+
+  /** The publisher opens its stream over a link. @param from the lowest number that it still holds. */
+  link(link: Link, stream: number, from: number): void {
+    this.cancel();
+    this.#link = link;
+    this.#stream = stream;
+    this.#rewinding = false;
+    this.#expect = Math.max(this.#expect, from);
+    if (this.#expect > from) link.tell(flow.confirm, stream, this.#expect - 1, this.#allowed());
+  }
+
+  receive(number: number, parcel: Parcel | undefined): void {
+    if (number !== this.#expect) {
+      if (number > this.#expect && !this.#rewinding) this.#rewind();
+      return;
+    }
+    this.#rewinding = false;
+    if (parcel !== undefined && !this.#take(number, parcel)) return;
+    this.#expect++;
+  }
+
+  settle(): void {
+    this.#link?.tell(flow.confirm, this.#stream, this.#expect - 1, this.#allowed());
+  }
+
+  ended(stream: number): void {
+    if (stream === this.#stream) this.#link = undefined;
+  }
+
+  expire(): void {
+    this.#forget();
+  }
+
+  /** @returns false when there is no room and the sender has to wait. */
+  #take(number: number, parcel: Parcel): boolean {
+    const subscriber = this.#subscriber;
+    const message = parcel.open(this.source, this.origin);
+    if (subscriber.mailbox.waiting >= detachFrom) message.detach();
+    const outcome = subscriber.offer(message);
+    if (outcome === 'accepted') return true;
+    if (outcome === 'full' && subscriber.options.limits.overflow === 'block') {
+      this.#rewinding = true;
+      this.#awaitRoom();
+      return false;
+    }
+    this.#link?.tell(flow.refuse, this.#stream, number, outcome === 'full' ? full : gone);
+    return true;
+  }
+
+  #rewind(): void {
+    this.#rewinding = true;
+    this.#link?.tell(flow.resend, this.#stream, this.#expect, this.#allowed());
+  }
+
+  /** The highest number that may be sent now. When there is no room, the sender hears when there is. */
+  #allowed(): number {
+    const { room } = this.#subscriber.mailbox;
+    if (room === 0) this.#awaitRoom();
+    return this.#expect - 1 + Math.min(room, outboxWindow.messages);
+  }
+
+  #awaitRoom(): void {
+    if (this.#waiting) return;
+    this.#waiting = true;
+    this.#subscriber.wait(this.#waiter);
+  }
+
+  #roomAgain(): void {
+    this.#waiting = false;
+    if (this.#link === undefined) return;
+    if (this.#rewinding) this.#link.tell(flow.resend, this.#stream, this.#expect, this.#allowed());
+    else this.settle();
+  }
+}

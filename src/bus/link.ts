@@ -1,0 +1,208 @@
+import type { Clock, Timer } from '../core/clock.ts';
+import { BusError } from '../core/errors.ts';
+import { Ring } from '../core/ring.ts';
+import type { Session } from '../transport/session.ts';
+import type { ControlFrame } from '../wire/frame.ts';
+import { DataReader, DataWriter, FlowWriter, type Parcel, readFlow } from '../wire/pack.ts';
+
+/** The numbered messages of one publisher to one mailbox, seen from the end that sends them over a link. */
+export interface Sender {
+  /** The number of its stream on the link that it is attached to. */
+  stream: number;
+  /** Whether it stands in the link's queue of those that have something to send. */
+  queued: boolean;
+  /** What opens the stream at the other end. */
+  opening(): Omit<ControlFrame & { type: 'open' }, 'type' | 'stream'>;
+  /** Adds rows until the writer is full. @returns whether there is more to send now. */
+  fill(writer: DataWriter): boolean;
+  /** The other end says something of the stream. */
+  flow(kind: number, number: number, allow: number): void;
+  /** The link has gone. */
+  unlinked(): void;
+}
+
+/** The same stream seen from the end that receives it. */
+export interface Receiver {
+  /** @param parcel undefined when the number was given up. */
+  receive(number: number, parcel: Parcel | undefined): void;
+  /** Everything that came together has been received. */
+  settle(): void;
+  /** A stream has ended here: the link has gone, or the sender has shut it. */
+  ended(stream: number): void;
+}
+
+/** What a link needs of its surroundings. */
+export interface LinkHost {
+  readonly clock: Clock;
+  /** Who takes in a stream that is opened here; undefined when nobody is there for it. */
+  receiver(link: Link, open: ControlFrame & { type: 'open' }): Receiver | undefined;
+  /** A link has taken nothing for a second while messages wait for it. */
+  slow(link: Link, waiting: number): void;
+}
+
+/** How long a link may take nothing before it is reported, in milliseconds. */
+const slowAfter = 1000;
+
+/** The streams on one link, both ways. Packs what waits into frames, one turn of the event loop at a time. */
+export class Link {
+  readonly node: string;
+  readonly incarnation: string;
+  readonly session: Session;
+  readonly #host: LinkHost;
+  readonly #writer = new DataWriter();
+  readonly #reader = new DataReader();
+  readonly #flow = new FlowWriter();
+  readonly #senders = new Map<number, Sender>();
+  readonly #receivers = new Map<number, Receiver>();
+  readonly #ready = new Ring<Sender>();
+  readonly #touched = new Set<Receiver>();
+  #streams = 0;
+  #scheduled = false;
+  #flowScheduled = false;
+  #slowTimer: Timer | undefined;
+  #open = true;
+
+  constructor(session: Session, host: LinkHost) {
+    this.session = session;
+    this.node = session.peer.node;
+    this.incarnation = session.peer.incarnation;
+    this.#host = host;
+  }
+
+  get open(): boolean {
+    return this.#open;
+  }
+
+  /** How many streams are open, out and in. */
+  get streams(): { out: number; in: number } {
+    return { out: this.#senders.size, in: this.#receivers.size };
+  }
+
+  /** Opens a stream for a sender. */
+  attach(sender: Sender): void {
+    sender.stream = ++this.#streams;
+    sender.queued = false;
+    this.#senders.set(sender.stream, sender);
+    this.session.send({ type: 'open', stream: sender.stream, ...sender.opening() });
+  }
+
+  /** Ends a sender's stream in order. */
+  detach(sender: Sender): void {
+    if (this.#senders.get(sender.stream) !== sender) return;
+    this.#senders.delete(sender.stream);
+    this.session.send({ type: 'shut', stream: sender.stream });
+  }
+
+  /** A sender has something to send. */
+  notify(sender: Sender): void {
+    if (sender.queued) return;
+    sender.queued = true;
+    this.#ready.push(sender);
+    this.#schedule();
+  }
+
+  /** Tells the sender of a stream something; it leaves with all that is told in this turn. */
+  tell(kind: number, stream: number, number: number, allow: number): void {
+    this.#flow.add(kind, stream, number, allow);
+    if (this.#flowScheduled) return;
+    this.#flowScheduled = true;
+    this.#host.clock.immediate(this.#sendFlow);
+  }
+
+  /** Sends what is to be told, without waiting for the end of the turn. */
+  readonly #sendFlow = (): void => {
+    this.#flowScheduled = false;
+    if (!this.#flow.empty) this.session.sendPacked(this.#flow.take());
+  };
+
+  /** Takes a data frame. */
+  data(body: Uint8Array): void {
+    this.#reader.read(body, this.#receive);
+  }
+
+  /** Takes a flow frame. */
+  flow(body: Uint8Array): void {
+    readFlow(body, this.#told);
+  }
+
+  /** The other end opens a stream. */
+  opened(frame: ControlFrame & { type: 'open' }, unlinked: number): void {
+    if (this.#receivers.has(frame.stream))
+      throw new BusError('PROTOCOL_ERROR', `stream ${frame.stream} was opened twice`);
+    const receiver = this.#host.receiver(this, frame);
+    if (receiver === undefined) this.tell(unlinked, frame.stream, 0, 0);
+    else this.#receivers.set(frame.stream, receiver);
+  }
+
+  /** The other end ends a stream. */
+  shut(stream: number): void {
+    const receiver = this.#receivers.get(stream);
+    this.#receivers.delete(stream);
+    receiver?.ended(stream);
+  }
+
+  /** Everything that had come in together has been handed out. */
+  idle(): void {
+    if (this.#touched.size > 0) {
+      for (const receiver of this.#touched) receiver.settle();
+      this.#touched.clear();
+    }
+    if (!this.#flow.empty) this.#sendFlow();
+  }
+
+  /** There is room for data again. */
+  writable(): void {
+    this.#slowTimer?.cancel();
+    this.#slowTimer = undefined;
+    this.#pump();
+  }
+
+  /** The link has gone: every stream on it has ended. */
+  close(): void {
+    this.#open = false;
+    this.#slowTimer?.cancel();
+    this.#ready.clear();
+    const senders = [...this.#senders.values()];
+    const receivers = [...this.#receivers];
+    this.#senders.clear();
+    this.#receivers.clear();
+    for (const sender of senders) sender.unlinked();
+    for (const [stream, receiver] of receivers) receiver.ended(stream);
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#host.clock.immediate(this.#pump);
+  }
+
+  readonly #pump = (): void => {
+    this.#scheduled = false;
+    while (this.session.writable) {
+      const sender = this.#ready.shift();
+      if (sender === undefined) break;
+      sender.queued = false;
+      // It may have been detached while it stood in the queue.
+      if (this.#senders.get(sender.stream) === sender && sender.fill(this.#writer)) {
+        sender.queued = true;
+        this.#ready.push(sender);
+      }
+      if (this.#writer.full) this.session.sendPacked(this.#writer.take());
+    }
+    if (this.#writer.rows > 0) this.session.sendPacked(this.#writer.take());
+    if (this.#ready.size > 0 && this.#open) {
+      this.#slowTimer ??= this.#host.clock.timer(slowAfter, () => this.#host.slow(this, this.#ready.size)).unref();
+    }
+  };
+
+  readonly #receive = (stream: number, number: number, parcel: Parcel | undefined): void => {
+    const receiver = this.#receivers.get(stream);
+    if (receiver === undefined) return; // it was shut, or never had anybody here
+    receiver.receive(number, parcel);
+    this.#touched.add(receiver);
+  };
+
+  readonly #told = (kind: number, stream: number, number: number, allow: number): void => {
+    this.#senders.get(stream)?.flow(kind, number, allow);
+  };
+}

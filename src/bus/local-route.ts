@@ -1,0 +1,86 @@
+import type { RoomWaiter } from '../actors/mailbox.ts';
+import type { Subscriber } from '../actors/subscriber.ts';
+import type { ErrorCode } from '../core/errors.ts';
+import type { Message } from '../core/message.ts';
+import type { RetryPolicy } from '../core/retry.ts';
+import type { Pattern } from '../routing/pattern.ts';
+import type { Publication } from './publication.ts';
+import type { Route, Ticket } from './route.ts';
+
+/** The way to a mailbox of this node. */
+export class LocalRoute implements Route {
+  readonly subscription: string;
+  readonly node: string;
+  readonly pattern: Pattern;
+  readonly retry: Readonly<RetryPolicy>;
+  readonly reachable = true;
+  readonly subscriber: Subscriber;
+
+  constructor(subscriber: Subscriber, pattern: Pattern) {
+    this.subscriber = subscriber;
+    this.subscription = subscriber.name;
+    this.node = subscriber.options.node;
+    this.pattern = pattern;
+    this.retry = subscriber.options.retry;
+  }
+
+  hasRoom(message: Message): boolean {
+    return this.subscriber.mailbox.hasRoom(message.size) || this.subscriber.state === 'closed';
+  }
+
+  emit(message: Message): boolean {
+    return this.subscriber.offer(message) !== 'full';
+  }
+
+  accept(message: Message): boolean {
+    return this.subscriber.offer(message) === 'accepted';
+  }
+
+  publish(message: Message, publication: Publication): void {
+    const { subscriber } = this;
+    if (subscriber.state === 'closing' || subscriber.state === 'closed') {
+      publication.receipt.matched--;
+      return;
+    }
+    if (subscriber.options.limits.overflow !== 'block') {
+      publication.failed(this, 'MAILBOX_FULL');
+      return;
+    }
+    const ticket = new RoomTicket(this, message, publication);
+    if (!subscriber.wait(ticket)) publication.failed(this, 'MAILBOX_FULL');
+    else publication.expect(ticket);
+  }
+}
+
+/** A message that waits for room in a mailbox of this node. */
+class RoomTicket implements Ticket, RoomWaiter {
+  readonly route: LocalRoute;
+  readonly size: number;
+  readonly distant = false;
+  readonly entry = undefined;
+  #message: Message | undefined;
+  readonly #publication: Publication;
+
+  constructor(route: LocalRoute, message: Message, publication: Publication) {
+    this.route = route;
+    this.size = message.size;
+    this.#message = message;
+    this.#publication = publication;
+  }
+
+  admit(): void {
+    if (this.#message === undefined) return;
+    this.route.subscriber.admit(this.#message);
+    this.#publication.taken(this);
+  }
+
+  closed(): void {
+    if (this.#message !== undefined) this.#publication.failed(this.route, 'CLOSED', this);
+  }
+
+  abandon(): ErrorCode {
+    this.#message = undefined;
+    this.route.subscriber.refuse();
+    return 'TIMEOUT';
+  }
+}

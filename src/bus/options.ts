@@ -1,0 +1,256 @@
+import { hostname } from 'node:os';
+import { pino } from 'pino';
+import { type Clock, systemClock } from '../core/clock.ts';
+import { BusError, describe } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import { checkName } from '../core/topic.ts';
+import { type Address, isLoopback, parseAddress } from '../transport/address.ts';
+import { TcpTransport } from '../transport/tcp.ts';
+import type { Transport } from '../transport/transport.ts';
+import { checkKnown, checkNumber, checkObject } from './checks.ts';
+
+/** What `createBus()` takes. Every member may be left out; the result is a bus within this process. */
+export interface BusOptions {
+  /** This node's name in the cluster: `[A-Za-z0-9_.-]{1,128}`. @default host name, process id and a random suffix */
+  node?: string;
+  /** Nodes link only within a cluster of the same name. @default 'default' */
+  cluster?: string;
+  /** `true`: this node leads. An address such as `'tcp://10.0.8.1:1900'`: the leader to join. Left out: stand-alone. */
+  leader?: true | string;
+  /**
+   * Where a leader listens: `tcp://host:port` (port 0 chooses a free one) or `unix:path`.
+   * @default 'tcp://127.0.0.1:1900' for a leader
+   */
+  listen?: string;
+  /** Shared by all nodes, at least 16 bytes. It proves who belongs to the cluster; it does not hide what is sent. */
+  secret?: string | Uint8Array;
+  /** Allows listening beyond loopback without a secret. @default false */
+  insecure?: boolean;
+  /** How long to try to join the leader, in milliseconds. @default 10_000 */
+  joinTimeout?: number;
+  liveness?: Partial<LivenessOptions>;
+  redial?: Partial<RedialOptions>;
+  limits?: Partial<BusLimits>;
+  /** A pino logger, or anything with its methods. @default warnings and worse, as JSON on stderr */
+  logger?: Logger;
+}
+
+/** When a silent link is doubted and given up, in milliseconds. */
+export interface LivenessOptions {
+  /** A link that has sent nothing for so long sends a ping. @default 1_000 */
+  ping: number;
+  /** A link that has brought nothing for so long is reset, and its node is suspect. @default 3_000 */
+  suspect: number;
+  /** A node that has not been heard for so long is down. @default 15_000 */
+  down: number;
+}
+
+/** The waits between attempts to reach the leader, in milliseconds; each is varied by 20 %. */
+export interface RedialOptions {
+  /** @default 100 */
+  delay: number;
+  /** @default 2_000 */
+  maxDelay: number;
+  /** How long one attempt to connect may take. @default 2_000 */
+  timeout: number;
+}
+
+/** The bounds of a node. */
+export interface BusLimits {
+  /** The largest frame, in bytes. Both ends of a link need the same. @default 8 MiB */
+  frame: number;
+  /** The largest encoded payload, in bytes; at most half of `frame`. @default 1 MiB */
+  payload: number;
+  /** How many connections a leader accepts. @default 1_024 */
+  connections: number;
+  /** How long a handshake may take, in milliseconds. @default 2_000 */
+  handshake: number;
+  /** How many dead letters are kept. @default 10_000 */
+  deadLetters: number;
+}
+
+/** The options with every default filled in. */
+export interface ResolvedOptions {
+  readonly node: string;
+  readonly cluster: string;
+  readonly role: 'alone' | 'leader' | 'leaf';
+  readonly leader: Address | undefined;
+  readonly listen: Address | undefined;
+  readonly secret: Uint8Array | undefined;
+  readonly joinTimeout: number;
+  readonly liveness: Readonly<LivenessOptions>;
+  readonly redial: Readonly<RedialOptions>;
+  readonly limits: Readonly<BusLimits>;
+  readonly logger: Logger;
+  /** Writes out what the default logger still holds. */
+  flush(): void;
+  readonly clock: Clock;
+  readonly transport: Transport;
+}
+
+/** What tests and the simulation put in the place of the real parts. */
+export interface Parts {
+  clock?: Clock;
+  transport?: Transport;
+}
+
+const known = [
+  'node',
+  'cluster',
+  'leader',
+  'listen',
+  'secret',
+  'insecure',
+  'joinTimeout',
+  'liveness',
+  'redial',
+  'limits',
+  'logger',
+] as const satisfies readonly (keyof BusOptions)[];
+
+const later = {
+  service: 'service names come with durable mailboxes',
+  dataDir: 'durable mailboxes come in a later version; this one keeps everything in memory',
+  durability: 'durable mailboxes come in a later version',
+  capabilities: 'placement comes in a later version',
+  tls: 'tls:// comes in a later version; until then let a VPN or a tunnel protect the link',
+  shared: 'shared folders come in a later version',
+};
+
+const day = 86_400_000;
+const mebibyte = 1024 * 1024;
+
+/** Checks what the user gave and fills in the defaults. @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`. */
+export function resolveOptions(options: BusOptions = {}, parts: Parts = {}): ResolvedOptions {
+  const what = 'createBus()';
+  checkObject(what, options);
+  checkKnown(what, options, known, later);
+  const clock = parts.clock ?? systemClock;
+  const node = options.node ?? defaultNode(clock);
+  checkName('node', node);
+  const cluster = options.cluster ?? 'default';
+  checkName('cluster', cluster);
+  const role = options.leader === undefined ? 'alone' : options.leader === true ? 'leader' : 'leaf';
+  const { logger, flush } = resolveLogger(options.logger);
+  return {
+    node,
+    cluster,
+    role,
+    leader: typeof options.leader === 'string' ? parseAddress(options.leader, 'leader') : checkLeader(options.leader),
+    listen: resolveListen(options, role),
+    secret: resolveSecret(options.secret),
+    joinTimeout: checkNumber('joinTimeout', options.joinTimeout, 10_000, { min: 1, max: day }),
+    liveness: resolveLiveness(options.liveness),
+    redial: resolveRedial(options.redial),
+    limits: resolveLimits(options.limits),
+    logger: logger.child({ node }),
+    flush,
+    clock,
+    transport: parts.transport ?? new TcpTransport({ clock }),
+  };
+}
+
+function checkLeader(leader: true | undefined): undefined {
+  if (leader !== undefined && leader !== true) {
+    throw new BusError(
+      'OPTION_INVALID',
+      `leader ${describe(leader)} must be true or an address such as 'tcp://10.0.8.1:1900'`,
+    );
+  }
+}
+
+function defaultNode(clock: Clock): string {
+  const host = hostname()
+    .replace(/[^A-Za-z0-9_.-]/g, '-')
+    .slice(0, 64);
+  const suffix = Math.floor(clock.random() * 36 ** 4).toString(36);
+  return `${host || 'node'}-${process.pid}-${suffix.padStart(4, '0')}`;
+}
+
+function resolveListen(options: BusOptions, role: ResolvedOptions['role']): Address | undefined {
+  if (role !== 'leader') {
+    if (options.listen === undefined) return undefined;
+    const reason =
+      role === 'leaf' ? 'only the leader listens until direct links come' : 'it listens only with leader: true';
+    throw new BusError('OPTION_INVALID', `createBus(): 'listen' is not available here: ${reason}`);
+  }
+  const address = parseAddress(options.listen ?? 'tcp://127.0.0.1:1900', 'listen');
+  if (!isLoopback(address) && options.secret === undefined && options.insecure !== true) {
+    throw new BusError(
+      'OPTION_INVALID',
+      `listen ${describe(options.listen)} is reachable from other machines: give every node the same secret, or say insecure: true`,
+    );
+  }
+  return address;
+}
+
+function resolveSecret(secret: unknown): Uint8Array | undefined {
+  if (secret === undefined) return undefined;
+  if (typeof secret !== 'string' && !(secret instanceof Uint8Array)) {
+    throw new BusError('OPTION_INVALID', 'secret must be a string or a Uint8Array');
+  }
+  const bytes = typeof secret === 'string' ? new TextEncoder().encode(secret) : secret.slice();
+  // The value itself is never part of an error: errors end up in logs.
+  if (bytes.length < 16) throw new BusError('OPTION_INVALID', `secret has ${bytes.length} bytes; give at least 16`);
+  return bytes;
+}
+
+function resolveLiveness(given: Partial<LivenessOptions> = {}): LivenessOptions {
+  checkObject('liveness', given);
+  checkKnown('liveness', given, ['ping', 'suspect', 'down']);
+  const ping = checkNumber('liveness.ping', given.ping, 1000, { min: 10, max: day });
+  const suspect = checkNumber('liveness.suspect', given.suspect, 3000, { min: 20, max: day });
+  const down = checkNumber('liveness.down', given.down, 15_000, { min: 30, max: day });
+  if (ping * 2 > suspect || suspect > down) {
+    throw new BusError(
+      'OPTION_INVALID',
+      `liveness: ping ${ping}, suspect ${suspect} and down ${down} must fulfil 2 * ping <= suspect <= down, or one late ping resets a link`,
+    );
+  }
+  return { ping, suspect, down };
+}
+
+function resolveRedial(given: Partial<RedialOptions> = {}): RedialOptions {
+  checkObject('redial', given);
+  checkKnown('redial', given, ['delay', 'maxDelay', 'timeout']);
+  const delay = checkNumber('redial.delay', given.delay, 100, { min: 1, max: day });
+  return {
+    delay,
+    maxDelay: checkNumber('redial.maxDelay', given.maxDelay, Math.max(2000, delay), { min: delay, max: day }),
+    timeout: checkNumber('redial.timeout', given.timeout, 2000, { min: 1, max: day }),
+  };
+}
+
+function resolveLimits(given: Partial<BusLimits> = {}): BusLimits {
+  checkObject('limits', given);
+  checkKnown('limits', given, ['frame', 'payload', 'connections', 'handshake', 'deadLetters']);
+  const frame = checkNumber('limits.frame', given.frame, 8 * mebibyte, { min: 65_536, max: 512 * mebibyte });
+  return {
+    frame,
+    payload: checkNumber('limits.payload', given.payload, Math.min(mebibyte, frame / 2), { min: 1, max: frame / 2 }),
+    connections: checkNumber('limits.connections', given.connections, 1024, { min: 1, max: 1_000_000 }),
+    handshake: checkNumber('limits.handshake', given.handshake, 2000, { min: 10, max: day }),
+    deadLetters: checkNumber('limits.deadLetters', given.deadLetters, 10_000, { min: 1, max: 10_000_000 }),
+  };
+}
+
+function resolveLogger(given: unknown): { logger: Logger; flush: () => void } {
+  if (given !== undefined) {
+    const methods = ['debug', 'info', 'warn', 'error', 'child'] as const;
+    const missing = methods.find((name) => typeof (given as Record<string, unknown> | null)?.[name] !== 'function');
+    if (missing !== undefined)
+      throw new BusError('OPTION_INVALID', `logger: it has no method ${missing}(); pass a pino logger`);
+    return { logger: given as Logger, flush: () => {} };
+  }
+  const destination = pino.destination({ dest: 2, sync: false });
+  return {
+    logger: pino({ level: 'warn', base: {}, name: 'mailvan' }, destination),
+    flush: () => {
+      try {
+        destination.flushSync();
+      } catch {
+        // Nothing was ever written: the destination is not open yet, and there is nothing to lose.
+      }
+    },
+  };
+}

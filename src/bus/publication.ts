@@ -1,0 +1,112 @@
+import { type Deferred, deferred } from '../core/async.ts';
+import { Deadline } from '../core/deadlines.ts';
+import { BusError, type ErrorCode, type Receipt, type RouteFailure } from '../core/errors.ts';
+import type { Message } from '../core/message.ts';
+import type { Route, Ticket } from './route.ts';
+
+/** A publish that has to wait for some of its routes, until all of them have answered or its time is up. */
+export class Publication extends Deadline {
+  readonly receipt: Receipt;
+  readonly #tickets = new Set<Ticket>();
+  readonly #failures: RouteFailure[] = [];
+  readonly #result: Deferred<Receipt> = deferred();
+  readonly #timeout: number;
+  #signal: AbortSignal | undefined;
+  #complete = false;
+
+  constructor(message: Message, matched: number, timeout: number) {
+    super();
+    this.receipt = receiptOf(message, matched);
+    this.#timeout = timeout;
+  }
+
+  get result(): Promise<Receipt> {
+    return this.#result.promise;
+  }
+
+  /** Another route that has to be waited for. */
+  expect(ticket: Ticket): void {
+    this.#tickets.add(ticket);
+  }
+
+  taken(ticket: Ticket): void {
+    if (this.#tickets.delete(ticket)) this.#check();
+  }
+
+  unreachable(route: Route, ticket?: Ticket): void {
+    if (ticket !== undefined && !this.#tickets.delete(ticket)) return;
+    this.receipt.unreachable.push(`${route.node}/${route.subscription}`);
+    this.#check();
+  }
+
+  failed(route: Route, code: ErrorCode, ticket?: Ticket): void {
+    if (ticket !== undefined && !this.#tickets.delete(ticket)) return;
+    this.#failures.push({ subscription: route.subscription, node: route.node, code });
+    this.#check();
+  }
+
+  /** Every route has been asked. */
+  asked(signal: AbortSignal | undefined): Promise<Receipt> {
+    this.#complete = true;
+    this.#check();
+    if (signal !== undefined && this.#tickets.size > 0) {
+      this.#signal = signal;
+      signal.addEventListener('abort', this.#aborted);
+    }
+    return this.result;
+  }
+
+  expire(): void {
+    for (const ticket of [...this.#tickets]) {
+      const code = ticket.abandon();
+      if (code === 'NODE_UNREACHABLE') this.unreachable(ticket.route, ticket);
+      else this.failed(ticket.route, code, ticket);
+    }
+  }
+
+  readonly #aborted = (): void => {
+    for (const ticket of this.#tickets) ticket.abandon();
+    this.#tickets.clear();
+    this.#end();
+    const cause: unknown = this.#signal?.reason;
+    this.#result.reject(
+      new BusError('ABORTED', 'the publish was aborted: some routes may have the message', {
+        cause,
+        receipt: this.receipt,
+      }),
+    );
+  };
+
+  #check(): void {
+    if (!this.#complete || this.#tickets.size > 0) return;
+    this.#end();
+    if (this.#failures.length === 0) this.#result.resolve(this.receipt);
+    else this.#result.reject(this.#error());
+  }
+
+  #end(): void {
+    this.cancel();
+    this.#signal?.removeEventListener('abort', this.#aborted);
+  }
+
+  #error(): BusError {
+    const failures = this.#failures;
+    const code = failures.find((failure) => failure.code === 'TIMEOUT')?.code ?? (failures[0] as RouteFailure).code; // not empty here
+    const names = failures.slice(0, 3).map((failure) => `${failure.node}/${failure.subscription} (${failure.code})`);
+    const rest = failures.length > 3 ? ` and ${failures.length - 3} more` : '';
+    const within = code === 'TIMEOUT' ? ` within ${this.#timeout} ms` : '';
+    return new BusError(
+      code,
+      `${failures.length} of ${this.receipt.matched} routes did not take ${this.receipt.id}${within}: ${names.join(', ')}${rest}`,
+      {
+        receipt: this.receipt,
+        failures,
+      },
+    );
+  }
+}
+
+/** A receipt under which nothing is unreachable yet. */
+export function receiptOf(message: Message, matched: number): Receipt {
+  return { id: message.id, matched, stored: 0, spooled: 0, level: 'memory', unreachable: [] };
+}

@@ -1,0 +1,145 @@
+import type { Staged } from '../actors/delivery.ts';
+import type { Clock } from '../core/clock.ts';
+import { Deadlines } from '../core/deadlines.ts';
+import { BusError, type Receipt } from '../core/errors.ts';
+import type { Message } from '../core/message.ts';
+import type { Router } from '../routing/router.ts';
+import { Publication, receiptOf } from './publication.ts';
+import {
+  checkEmit,
+  defaultPublish,
+  type EmitOptions,
+  type MessageFactory,
+  type PublishOptions,
+  type ResolvedPublish,
+  resolvePublish,
+} from './publish-options.ts';
+import type { Route } from './route.ts';
+
+/** One message of `publishMany()`. */
+export interface Outgoing extends PublishOptions {
+  topic: string;
+  payload: unknown;
+}
+
+/** How many messages of one `publishMany()` are on their way at a time. */
+const manyAtOnce = 1024;
+/** How many distinct timeouts keep a list of their own. */
+const maxTimeouts = 64;
+
+/** Takes messages from the user to their routes. */
+export class Publisher {
+  readonly #clock: Clock;
+  readonly #router: Router<Route>;
+  readonly #factory: MessageFactory;
+  readonly #deadlines = new Map<number, Deadlines>();
+
+  constructor(clock: Clock, router: Router<Route>, factory: MessageFactory) {
+    this.#clock = clock;
+    this.#router = router;
+    this.#factory = factory;
+  }
+
+  emit(topic: string, payload: unknown, options: EmitOptions | undefined): boolean {
+    if (options !== undefined) checkEmit(options);
+    const routes = this.#router.match(topic);
+    const message = this.#factory.create(topic, payload, options);
+    if (routes.length === 1) return (routes[0] as Route).emit(message);
+    for (const route of routes) if (!route.hasRoom(message)) return false;
+    for (const route of routes) route.emit(message);
+    return true;
+  }
+
+  publish(topic: string, payload: unknown, options: PublishOptions | undefined): Promise<Receipt> {
+    const resolved = options === undefined ? defaultPublish : resolvePublish(options);
+    const routes = this.#router.match(topic);
+    return this.#send(this.#factory.create(topic, payload, options), routes, resolved);
+  }
+
+  /** Checks every message before it sends the first one. */
+  async publishMany(list: readonly Outgoing[]): Promise<Receipt[]> {
+    if (!Array.isArray(list))
+      throw new BusError('OPTION_INVALID', 'publishMany() takes an array of { topic, payload, ... }');
+    const prepared = list.map(({ topic, payload, ...options }) => {
+      this.#router.match(topic);
+      return { message: this.#factory.create(topic, payload, options), resolved: resolvePublish(options) };
+    });
+    const results: (Receipt | BusError)[] = [];
+    for (let at = 0; at < prepared.length; at += manyAtOnce) {
+      const sent = prepared
+        .slice(at, at + manyAtOnce)
+        .map(({ message, resolved }) => this.#send(message, this.#router.match(message.topic), resolved));
+      for (const outcome of await Promise.allSettled(sent)) {
+        results.push(outcome.status === 'fulfilled' ? outcome.value : (outcome.reason as BusError)); // #send rejects with nothing else
+      }
+    }
+    const failed = results.filter((result) => result instanceof BusError);
+    const [first] = failed;
+    if (first === undefined) return results as Receipt[];
+    throw new BusError(
+      first.code,
+      `${failed.length} of ${list.length} messages failed, the first with: ${first.message}`,
+      { cause: first, results },
+    );
+  }
+
+  /** Makes a message to be sent when its handler has succeeded. */
+  prepare(topic: string, payload: unknown, options: EmitOptions | undefined): Staged {
+    if (options !== undefined) checkEmit(options);
+    this.#router.match(topic);
+    return this.#factory.create(topic, payload, options);
+  }
+
+  /** Sends what a handler has staged. */
+  async publishStaged(messages: readonly Message[]): Promise<void> {
+    await Promise.all(
+      messages.map((message) => this.#send(message, this.#router.match(message.topic), defaultPublish)),
+    );
+  }
+
+  close(): void {
+    for (const deadlines of this.#deadlines.values()) deadlines.clear();
+  }
+
+  #send(message: Message, routes: readonly Route[], options: ResolvedPublish): Promise<Receipt> {
+    if (routes.length < options.atLeast) {
+      return Promise.reject(
+        new BusError(
+          'NO_SUBSCRIBERS',
+          `'${message.topic}' matches ${routes.length} subscriptions, ${options.atLeast} were asked for`,
+          {
+            receipt: receiptOf(message, routes.length),
+          },
+        ),
+      );
+    }
+    let publication: Publication | undefined;
+    for (const route of routes) {
+      if (route.accept(message)) continue;
+      publication ??= this.#open(message, routes.length, options.timeout);
+      route.publish(message, publication);
+    }
+    if (publication === undefined) return Promise.resolve(receiptOf(message, routes.length));
+    return publication.asked(options.signal);
+  }
+
+  #open(message: Message, matched: number, timeout: number): Publication {
+    const publication = new Publication(message, matched, timeout);
+    let deadlines = this.#deadlines.get(timeout);
+    if (deadlines === undefined) {
+      if (this.#deadlines.size >= maxTimeouts) this.#forgetIdle();
+      deadlines = new Deadlines(this.#clock, timeout);
+      this.#deadlines.set(timeout, deadlines);
+    }
+    deadlines.add(publication);
+    return publication;
+  }
+
+  #forgetIdle(): void {
+    for (const [timeout, deadlines] of this.#deadlines) {
+      if (deadlines.size > 0) continue;
+      deadlines.clear();
+      this.#deadlines.delete(timeout);
+    }
+  }
+}

@@ -1,0 +1,164 @@
+import { Ring } from '../core/ring.ts';
+import type { ControlFrame } from '../wire/frame.ts';
+import { type DataWriter, flow, type Parcel } from '../wire/pack.ts';
+import type { Link, Receiver, Sender } from './link.ts';
+import { firstAllowance } from './outbox.ts';
+
+/** How much may wait for one link on behalf of other nodes. */
+export const laneLimits = { messages: 65_536, bytes: 8 * 1024 * 1024 };
+
+/** What waits for one link on behalf of other nodes, in all streams together. */
+export class Lane {
+  readonly #stalled = new Set<RelayStream>();
+  #messages = 0;
+  #bytes = 0;
+
+  get full(): boolean {
+    return this.#messages >= laneLimits.messages || this.#bytes >= laneLimits.bytes;
+  }
+
+  enter(bytes: number): void {
+    this.#messages++;
+    this.#bytes += bytes;
+  }
+
+  leave(bytes: number): void {
+    this.#messages--;
+    this.#bytes -= bytes;
+  }
+
+  /** A stream has discarded something and goes on when the lane is half empty. */
+  stall(stream: RelayStream): void {
+    this.#stalled.add(stream);
+  }
+
+  forget(stream: RelayStream): void {
+    this.#stalled.delete(stream);
+  }
+
+  /** Lets stalled streams go on when there is room again. */
+  release(): void {
+    if (this.#stalled.size === 0) return;
+    if (this.#messages > laneLimits.messages / 2 || this.#bytes > laneLimits.bytes / 2) return;
+    const stalled = [...this.#stalled];
+    this.#stalled.clear();
+    for (const stream of stalled) stream.goOn();
+  }
+}
+
+interface Passing {
+  readonly number: number;
+  readonly parcel: Parcel | undefined;
+}
+
+/**
+ * One publisher's stream on its way through the leader: in over one link, out over another, unread. When the lane of the
+ * outgoing link is full it discards and has the publisher send again; nothing is ever confirmed here.
+ */
+export class RelayStream implements Sender, Receiver {
+  stream = 0;
+  queued = false;
+  readonly #from: Link;
+  readonly #fromStream: number;
+  readonly #to: Link;
+  readonly #lane: Lane;
+  readonly #route: Omit<ControlFrame & { type: 'open' }, 'type' | 'stream'>;
+  readonly #queue = new Ring<Passing>();
+  #expect: number;
+  #allow: number;
+  #rewinding = false;
+  #open = true;
+
+  constructor(from: Link, to: Link, lane: Lane, open: ControlFrame & { type: 'open' }) {
+    const { type: _, stream, ...route } = open;
+    this.#from = from;
+    this.#fromStream = stream;
+    this.#to = to;
+    this.#lane = lane;
+    this.#route = route;
+    this.#expect = open.from;
+    this.#allow = open.from - 1 + firstAllowance;
+    to.attach(this);
+  }
+
+  // Receiver, on the incoming link
+
+  receive(number: number, parcel: Parcel | undefined): void {
+    if (number > this.#expect) {
+      if (!this.#rewinding) this.#rewind();
+      return;
+    }
+    if (this.#lane.full) {
+      this.#expect = number;
+      this.#rewinding = true;
+      this.#lane.stall(this);
+      return;
+    }
+    this.#rewinding = false;
+    this.#expect = number + 1;
+    this.#lane.enter(parcel === undefined ? 0 : parcel.size);
+    this.#queue.push({ number, parcel });
+    this.#to.notify(this);
+  }
+
+  settle(): void {}
+
+  ended(_stream: number): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#discard();
+    this.#to.detach(this);
+  }
+
+  /** The lane has room again. */
+  goOn(): void {
+    if (this.#open) this.#from.tell(flow.resend, this.#fromStream, this.#expect, this.#allow);
+  }
+
+  // Sender, on the outgoing link
+
+  opening(): Omit<ControlFrame & { type: 'open' }, 'type' | 'stream'> {
+    return this.#route;
+  }
+
+  fill(writer: DataWriter): boolean {
+    while (!writer.full) {
+      const next = this.#queue.shift();
+      if (next === undefined) break;
+      this.#lane.leave(next.parcel === undefined ? 0 : next.parcel.size);
+      writer.add(this.stream, next.number, next.parcel);
+    }
+    this.#lane.release();
+    return this.#queue.size > 0;
+  }
+
+  flow(kind: number, number: number, allow: number): void {
+    if (kind === flow.resend) {
+      // What is queued here would arrive out of order; the publisher sends it again.
+      this.#discard();
+      this.#expect = number;
+      this.#rewinding = true;
+    }
+    if (kind === flow.confirm || kind === flow.resend) this.#allow = allow;
+    this.#from.tell(kind, this.#fromStream, number, allow);
+  }
+
+  unlinked(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#discard();
+    if (this.#from.open) this.#from.tell(flow.unlinked, this.#fromStream, 0, 0);
+  }
+
+  #rewind(): void {
+    this.#rewinding = true;
+    this.#from.tell(flow.resend, this.#fromStream, this.#expect, this.#allow);
+  }
+
+  #discard(): void {
+    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+      this.#lane.leave(next.parcel === undefined ? 0 : next.parcel.size);
+    }
+    this.#lane.forget(this);
+  }
+}

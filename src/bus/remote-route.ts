@@ -1,0 +1,174 @@
+import type { ErrorCode } from '../core/errors.ts';
+import type { Message } from '../core/message.ts';
+import type { RetryPolicy } from '../core/retry.ts';
+import type { Pattern } from '../routing/pattern.ts';
+import type { SubscriptionEntry } from '../wire/frame.ts';
+import { Parcel } from '../wire/pack.ts';
+import type { Link } from './link.ts';
+import { type Confirmation, Outbox, type OutboxEntry } from './outbox.ts';
+import type { Publication } from './publication.ts';
+import type { Route, Ticket } from './route.ts';
+
+/** What a remote route needs of its surroundings. */
+export interface RemoteHost {
+  /** This node. */
+  readonly node: string;
+  /** What the ids of this node's messages start with. */
+  readonly origin: string;
+  /** The link over which a node is reached now. */
+  path(node: string): Link | undefined;
+  /** The lowest number that no outbox of this node has used. */
+  freshNumber(): number;
+  usedNumbers(below: number): void;
+  dropped(subscription: string, node: string, count: number, reason: 'refused' | 'unreachable'): void;
+}
+
+// One message goes to many routes one after the other: its encoded form is kept for the next of them.
+let lastMessage: Message | undefined;
+let lastParcel: Parcel | undefined;
+
+function parcelOf(message: Message): Parcel {
+  if (lastMessage === message && lastParcel !== undefined) return lastParcel;
+  lastMessage = message;
+  lastParcel = Parcel.of(message);
+  return lastParcel;
+}
+
+/** The way to a mailbox of another node. */
+export class RemoteRoute implements Route {
+  readonly subscription: string;
+  readonly node: string;
+  readonly pattern: Pattern;
+  readonly retry: Readonly<RetryPolicy>;
+  readonly #host: RemoteHost;
+  readonly #incarnation: string;
+  readonly #mailbox: string;
+  #outbox: Outbox | undefined;
+
+  constructor(
+    host: RemoteHost,
+    member: { node: string; incarnation: string },
+    entry: SubscriptionEntry,
+    pattern: Pattern,
+  ) {
+    this.#host = host;
+    this.subscription = entry.name;
+    this.node = member.node;
+    this.pattern = pattern;
+    this.retry = entry.retry;
+    this.#incarnation = member.incarnation;
+    this.#mailbox = entry.id;
+  }
+
+  get reachable(): boolean {
+    return this.#host.path(this.node) !== undefined;
+  }
+
+  /** How many messages the home has not confirmed. */
+  get unconfirmed(): number {
+    return this.#outbox === undefined ? 0 : this.#outbox.unconfirmed;
+  }
+
+  hasRoom(_message: Message): boolean {
+    return this.#outbox === undefined || this.#outbox.hasRoom;
+  }
+
+  emit(message: Message): boolean {
+    const outbox = this.#open();
+    if (!outbox.hasRoom) return false;
+    outbox.enter(parcelOf(message), undefined);
+    return true;
+  }
+
+  accept(_message: Message): boolean {
+    return false;
+  }
+
+  publish(message: Message, publication: Publication): void {
+    if (!this.reachable) {
+      publication.unreachable(this);
+      return;
+    }
+    const ticket = new RemoteTicket(this, this.#open(), publication);
+    const entry = this.#open().enter(parcelOf(message), ticket);
+    if (entry === undefined) {
+      publication.failed(this, 'MAILBOX_FULL');
+      return;
+    }
+    ticket.entry = entry;
+    publication.expect(ticket);
+  }
+
+  /** Resolves when the home has confirmed everything, or what it has not was given up. */
+  flushed(): Promise<void> {
+    return new Promise((done) => {
+      if (this.#outbox === undefined) done();
+      else this.#outbox.whenEmpty(done);
+    });
+  }
+
+  /** The node can be reached over a new link. */
+  relink(): void {
+    this.#outbox?.relink();
+  }
+
+  /** The node has not been reachable for too long. */
+  giveUp(): void {
+    this.#outbox?.giveUp();
+  }
+
+  /** The subscription is gone. */
+  close(): void {
+    const outbox = this.#outbox;
+    if (outbox === undefined) return;
+    this.#outbox = undefined;
+    outbox.close();
+    this.#host.usedNumbers(outbox.next);
+  }
+
+  #open(): Outbox {
+    if (this.#outbox !== undefined) return this.#outbox;
+    const { node, origin } = this.#host;
+    this.#outbox = new Outbox(
+      { target: this.node, incarnation: this.#incarnation, mailbox: this.#mailbox, source: node, origin },
+      {
+        path: () => this.#host.path(this.node),
+        dropped: (count, reason) => this.#host.dropped(this.subscription, this.node, count, reason),
+      },
+      this.#host.freshNumber(),
+    );
+    return this.#outbox;
+  }
+}
+
+/** A message that waits to be confirmed by the home of a mailbox. */
+class RemoteTicket implements Ticket, Confirmation {
+  readonly route: RemoteRoute;
+  entry: OutboxEntry | undefined = undefined;
+  readonly #outbox: Outbox;
+  readonly #publication: Publication;
+
+  constructor(route: RemoteRoute, outbox: Outbox, publication: Publication) {
+    this.route = route;
+    this.#outbox = outbox;
+    this.#publication = publication;
+  }
+
+  taken(): void {
+    this.#publication.taken(this);
+  }
+
+  refused(_entry: OutboxEntry, code: ErrorCode): void {
+    if (code === 'NOT_FOUND') this.#publication.unreachable(this.route, this);
+    else this.#publication.failed(this.route, code, this);
+  }
+
+  unreachable(): void {
+    this.#publication.unreachable(this.route, this);
+  }
+
+  abandon(): ErrorCode {
+    if (this.entry !== undefined) this.#outbox.abandon(this.entry);
+    return this.route.reachable ? 'TIMEOUT' : 'NODE_UNREACHABLE';
+  }
+}

@@ -1,0 +1,75 @@
+import type { Subscriber, SubscriptionStats } from '../actors/subscriber.ts';
+import type { SubscriptionState } from '../core/lifecycle.ts';
+import type { Pattern } from '../routing/pattern.ts';
+import { checkKnown, checkNumber } from './checks.ts';
+
+/** How long to wait, in milliseconds. */
+export interface WaitOptions {
+  /** @default 30_000 */
+  timeout?: number;
+}
+
+/** What `subscribe()` resolves to. */
+export class Subscription implements AsyncDisposable {
+  readonly #subscriber: Subscriber;
+  readonly #pattern: Pattern;
+  readonly #end: (timeout: number) => Promise<void>;
+
+  /** @internal */
+  constructor(subscriber: Subscriber, pattern: Pattern, end: (timeout: number) => Promise<void>) {
+    this.#subscriber = subscriber;
+    this.#pattern = pattern;
+    this.#end = end;
+  }
+
+  /** Unique within the node. */
+  get name(): string {
+    return this.#subscriber.name;
+  }
+
+  /** The pattern as it was written. */
+  get pattern(): string {
+    return this.#pattern.text;
+  }
+
+  get state(): SubscriptionState {
+    return this.#subscriber.state;
+  }
+
+  /** Hands out no more messages; what is running goes on, and the mailbox still takes what comes. */
+  pause(): void {
+    this.#subscriber.pause();
+  }
+
+  /** Goes on after a pause or a quarantine. */
+  resume(): void {
+    this.#subscriber.resume();
+  }
+
+  stats(): SubscriptionStats {
+    return this.#subscriber.stats();
+  }
+
+  /** Resolves when nothing waits and nothing runs, retries included. @throws {BusError} `TIMEOUT`. */
+  async drain(options: WaitOptions = {}): Promise<void> {
+    await this.#subscriber.drain(waitOf('drain()', options));
+  }
+
+  /**
+   * Ends the subscription: takes nothing more, waits for running handlers, aborts those that take longer than `timeout`,
+   * and drops what still waited, counted. Twice is harmless. Call `drain()` before to lose nothing.
+   */
+  async close(options: WaitOptions = {}): Promise<void> {
+    await this.#end(waitOf('close()', options));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** The time to wait that was asked for, or 30 seconds. @throws {BusError} `OPTION_INVALID`. */
+export function waitOf(what: string, options: WaitOptions): number {
+  checkKnown(what, options, ['timeout']);
+  return checkNumber(`${what}: timeout`, options.timeout, 30_000, { min: 0, max: 86_400_000 });
+}

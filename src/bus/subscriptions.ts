@@ -1,0 +1,217 @@
+import type { DeadLetters, Replay } from '../actors/dead-letters.ts';
+import type { Nursery } from '../actors/nursery.ts';
+import { handlers } from '../actors/restart.ts';
+import { type Handler, Subscriber, type SubscriptionStats } from '../actors/subscriber.ts';
+import type { Part } from '../actors/supervisor.ts';
+import type { Clock } from '../core/clock.ts';
+import { BusError, describe } from '../core/errors.ts';
+import type { EventHub } from '../core/events.ts';
+import { hexOf } from '../core/hex.ts';
+import type { SubscriptionState } from '../core/lifecycle.ts';
+import type { Logger } from '../core/log.ts';
+import { compilePattern, type PatternInput } from '../routing/pattern.ts';
+import type { Router } from '../routing/router.ts';
+import type { SubscriptionEntry } from '../wire/frame.ts';
+import { LocalRoute } from './local-route.ts';
+import type { Publisher } from './publisher.ts';
+import type { Route } from './route.ts';
+import { Subscription } from './subscription.ts';
+import { resolveSubscription, type SubscriptionOptions } from './subscription-options.ts';
+
+/** What the subscriptions of a node need of the bus. */
+export interface SubscriptionsHost {
+  readonly node: string;
+  readonly incarnation: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly events: EventHub;
+  readonly router: Router<Route>;
+  readonly deadLetters: DeadLetters;
+  readonly publisher: Publisher;
+  nursery(): Nursery;
+  /** Tells the cluster; resolves when it knows. */
+  announce(add: readonly SubscriptionEntry[], remove: readonly string[]): Promise<void>;
+}
+
+/** A subscription as `status()` shows it. */
+export interface SubscriptionStatus extends SubscriptionStats {
+  name: string;
+  pattern: string;
+  state: SubscriptionState;
+  concurrency: number;
+  overflow: string;
+}
+
+interface Entry {
+  readonly subscriber: Subscriber;
+  readonly route: LocalRoute;
+  readonly handle: Subscription;
+  part: Part | undefined;
+  closing: Promise<void> | undefined;
+}
+
+/** The subscriptions of this node. */
+export class Subscriptions {
+  readonly #host: SubscriptionsHost;
+  readonly #byName = new Map<string, Entry>();
+  readonly #byMailbox = new Map<string, Subscriber>();
+  #unnamed = 0;
+
+  constructor(host: SubscriptionsHost) {
+    this.#host = host;
+  }
+
+  get size(): number {
+    return this.#byName.size;
+  }
+
+  /** The subscriber of a mailbox of this node. */
+  byMailbox(id: string): Subscriber | undefined {
+    return this.#byMailbox.get(id);
+  }
+
+  /** Takes dead letters back into a subscription's mailbox. */
+  replayTo(name: string): Replay | undefined {
+    const entry = this.#byName.get(name);
+    return entry === undefined ? undefined : (message) => entry.subscriber.offer(message);
+  }
+
+  /**
+   * @param suggested the name when none is given and it is free.
+   * @throws {BusError} `PATTERN_INVALID`, `OPTION_INVALID`, `NAME_INVALID`, `NAME_TAKEN`.
+   */
+  async create(
+    input: PatternInput,
+    handler: Handler,
+    options?: SubscriptionOptions,
+    suggested?: string,
+  ): Promise<Subscription> {
+    const pattern = compilePattern(input);
+    if (typeof handler !== 'function') {
+      throw new BusError(
+        'OPTION_INVALID',
+        `the handler of ${describe(pattern.text)} is ${describe(handler)}, not a function`,
+      );
+    }
+    const { name: given, ...rest } = resolveSubscription(options);
+    const name = given ?? this.#freeName(suggested);
+    if (this.#byName.has(name)) {
+      throw new BusError(
+        'NAME_TAKEN',
+        `this node has a subscription '${name}' already: close it, or choose another name`,
+      );
+    }
+    const { node, incarnation, clock, events, deadLetters, publisher } = this.#host;
+    const mailboxId = hexOf(clock.randomBytes(8));
+    const subscriber = new Subscriber({
+      ...rest,
+      name,
+      node,
+      mailboxId,
+      incarnation,
+      handler,
+      clock,
+      log: this.#host.log.child({ subscription: name }),
+      events,
+      deadLetters,
+      prepare: (topic, payload, staged) => publisher.prepare(topic, payload, staged),
+      publishStaged: (messages) => publisher.publishStaged(messages),
+    });
+    const handle = new Subscription(subscriber, pattern, (timeout) => this.#end(name, timeout));
+    const entry: Entry = {
+      subscriber,
+      route: new LocalRoute(subscriber, pattern),
+      handle,
+      part: undefined,
+      closing: undefined,
+    };
+    this.#byName.set(name, entry);
+    try {
+      entry.part = await this.#host.nursery().add({
+        name,
+        restart: handlers,
+        turn: () => subscriber.turn(),
+        giveUp: (error) => subscriber.quarantine(error),
+      });
+    } catch (error) {
+      this.#byName.delete(name);
+      throw error;
+    }
+    this.#byMailbox.set(mailboxId, subscriber);
+    subscriber.attach(entry.part);
+    this.#host.router.add(pattern, entry.route);
+    events.emit({ type: 'subscription.added', subscription: name, node, pattern: pattern.text });
+    await this.#host.announce(
+      [{ id: mailboxId, name, pattern: pattern.toWire(), retry: subscriber.options.retry }],
+      [],
+    );
+    return handle;
+  }
+
+  /** Removes a subscription by its name. @throws {BusError} `NOT_FOUND`. */
+  async remove(name: string, timeout: number): Promise<void> {
+    if (!this.#byName.has(name)) {
+      throw new BusError('NOT_FOUND', `node '${this.#host.node}' has no subscription ${describe(name)}`);
+    }
+    await this.#end(name, timeout);
+  }
+
+  /** Resolves when no subscription has anything waiting or running. @throws {BusError} `TIMEOUT`. */
+  async drain(timeout: number): Promise<void> {
+    await Promise.all([...this.#byName.values()].map(({ subscriber }) => subscriber.drain(timeout)));
+  }
+
+  /** Whether anything waits or runs. */
+  get busy(): boolean {
+    return [...this.#byName.values()].some(({ subscriber }) => {
+      const { waiting, running } = subscriber.stats();
+      return waiting > 0 || running > 0;
+    });
+  }
+
+  /** Stops taking messages and waits for running handlers, in all subscriptions at a time. */
+  async close(timeout: number): Promise<void> {
+    const { router } = this.#host;
+    for (const { route } of this.#byName.values()) router.remove(route.pattern, route);
+    await Promise.all([...this.#byName.values()].map(({ subscriber }) => subscriber.close(timeout)));
+  }
+
+  status(): SubscriptionStatus[] {
+    return [...this.#byName.values()].map(({ subscriber, route }) => ({
+      name: subscriber.name,
+      pattern: route.pattern.text,
+      state: subscriber.state,
+      concurrency: subscriber.options.concurrency,
+      overflow: subscriber.options.limits.overflow,
+      ...subscriber.stats(),
+    }));
+  }
+
+  async #end(name: string, timeout: number): Promise<void> {
+    const entry = this.#byName.get(name);
+    if (entry === undefined) return;
+    entry.closing ??= this.#close(name, entry, timeout);
+    await entry.closing;
+  }
+
+  async #close(name: string, { subscriber, route, part }: Entry, timeout: number): Promise<void> {
+    const { router, events, node } = this.#host;
+    router.remove(route.pattern, route);
+    const told = this.#host.announce([], [subscriber.mailboxId]);
+    await subscriber.close(timeout);
+    await part?.stop();
+    this.#byMailbox.delete(subscriber.mailboxId);
+    this.#byName.delete(name);
+    events.emit({ type: 'subscription.removed', subscription: name, node });
+    await told;
+  }
+
+  #freeName(suggested: string | undefined): string {
+    if (suggested !== undefined && !this.#byName.has(suggested)) return suggested;
+    const stem = suggested ?? 'sub';
+    let name: string;
+    do name = `${stem}-${++this.#unnamed}`;
+    while (this.#byName.has(name));
+    return name;
+  }
+}

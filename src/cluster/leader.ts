@@ -1,0 +1,306 @@
+import type { Clock, Timer } from '../core/clock.ts';
+import type { ControlFrame, Epoch, Hello, MemberChange, MemberEntry, SubscriptionEntry } from '../wire/frame.ts';
+import { fitting, type Member, type Registry } from './registry.ts';
+
+/** What the leader needs of its surroundings. */
+export interface LeaderHost {
+  readonly clock: Clock;
+  readonly registry: Registry;
+  /** Sends to a member that has a link; the link may have gone. */
+  send(node: string, frame: ControlFrame): void;
+  /** The leader's own part, up to `version`, has been applied by every member that is not suspect. */
+  synced(version: number): void;
+}
+
+/** What the leader is told at its start. */
+export interface LeaderOptions {
+  readonly node: string;
+  readonly incarnation: string;
+  /** A node that has not been heard for so long is down, in milliseconds. */
+  readonly down: number;
+  /** How long members of an earlier life of the leader may take to come back, in milliseconds. */
+  readonly settle: number;
+}
+
+/** What a member has been told. */
+interface Follower {
+  /** The registry version that it was brought to; 0 until its first snapshot is complete. */
+  sent: number;
+  /** The registry version that it has confirmed. */
+  applied: number;
+  /** Something was sent that it has not confirmed yet: what changes meanwhile is merged. */
+  busy: boolean;
+  readonly dirty: Map<string, Dirty>;
+  /** Whether it has been told that the leader has settled. */
+  toldSettled: boolean;
+}
+
+/** What a member has not been told of another one. */
+interface Dirty {
+  readonly subscriptions: Set<string>;
+  gone: { incarnation: string; how: 'down' | 'left' } | undefined;
+}
+
+/** A change of some member's part that its writer waits for. */
+interface PendingSync {
+  readonly node: string;
+  readonly part: number;
+  readonly version: number;
+}
+
+/**
+ * Keeps the original of the registry: takes in what members register, and brings every member up to date. While a member
+ * has not confirmed the last delta, changes are gathered by what they touch, so that a slow member gets one merged delta
+ * and not a queue.
+ */
+export class Leader {
+  readonly #host: LeaderHost;
+  readonly #options: LeaderOptions;
+  readonly #followers = new Map<string, Follower>();
+  readonly #downTimers = new Map<string, Timer>();
+  readonly #links = new Map<string, number>();
+  readonly #pending: PendingSync[] = [];
+  readonly #settleTimer: Timer;
+  #epoch: Epoch;
+  #version = 1;
+  #settled = false;
+
+  constructor(host: LeaderHost, options: LeaderOptions) {
+    this.#host = host;
+    this.#options = options;
+    // Without a store the clock counts the starts; admit() goes above whatever a member has heard of.
+    this.#epoch = { term: 0, start: host.clock.now() };
+    const { node, incarnation } = options;
+    host.registry.apply({ node, incarnation, state: 'alive', link: 0, add: [], remove: [] });
+    this.#settleTimer = host.clock.timer(options.settle, () => this.#settle()).unref();
+  }
+
+  get epoch(): Epoch {
+    return this.#epoch;
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Whether members of an earlier life have had their time to come back. */
+  get settled(): boolean {
+    return this.#settled;
+  }
+
+  /** Goes above an epoch of an earlier life that a member has heard of. */
+  outrank(heard: Epoch): void {
+    if (heard.term < this.#epoch.term || heard.start <= this.#epoch.start) return;
+    this.#epoch = { term: this.#epoch.term, start: heard.start + 1 };
+  }
+
+  /** A member's link has opened and it has told its part. */
+  join(hello: Hello, part: { version: number; subscriptions: readonly SubscriptionEntry[] }): void {
+    const { node, incarnation } = hello;
+    this.#downTimers.get(node)?.cancel();
+    this.#downTimers.delete(node);
+    const link = (this.#links.get(node) ?? 0) + 1;
+    this.#links.set(node, link);
+    const follower: Follower = { sent: 0, applied: 0, busy: false, dirty: new Map(), toldSettled: this.#settled };
+    this.#followers.set(node, follower);
+    const known = this.#host.registry.get(node);
+    const before = known?.incarnation === incarnation ? [...known.subscriptions.keys()] : [];
+    const after = new Set(part.subscriptions.map((entry) => entry.id));
+    const remove = before.filter((id) => !after.has(id));
+    this.#change({ node, incarnation, state: 'alive', link, add: part.subscriptions, remove });
+    this.#snapshot(node, follower);
+    this.#track(node, part.version);
+  }
+
+  /** A member has changed its part. */
+  part(node: string, part: { version: number; add: readonly SubscriptionEntry[]; remove: readonly string[] }): void {
+    const member = this.#host.registry.get(node);
+    if (member === undefined) return;
+    const { incarnation, state, link } = member;
+    this.#change({ node, incarnation, state, link, add: part.add, remove: part.remove });
+    this.#track(node, part.version);
+  }
+
+  /** The leader has changed its own part. */
+  own(version: number, add: readonly SubscriptionEntry[], remove: readonly string[]): void {
+    this.part(this.#options.node, { version, add, remove });
+  }
+
+  /** A member has confirmed what it was sent. */
+  applied(node: string, version: number): void {
+    const follower = this.#followers.get(node);
+    if (follower === undefined) return;
+    follower.busy = false;
+    follower.applied = Math.max(follower.applied, version);
+    this.#flush(node, follower);
+    this.#checkSync();
+  }
+
+  /** A member has missed something and wants everything. */
+  resync(node: string): void {
+    const follower = this.#followers.get(node);
+    if (follower !== undefined) this.#snapshot(node, follower);
+  }
+
+  /**
+   * A member's link has closed.
+   *
+   * @param silence how long it has not been heard, in milliseconds.
+   */
+  lost(node: string, silence: number): void {
+    const member = this.#host.registry.get(node);
+    this.#followers.delete(node);
+    if (member !== undefined && member.state === 'alive') {
+      const { incarnation, link } = member;
+      this.#change({ node, incarnation, state: 'suspect', link, add: [], remove: [] });
+      const wait = Math.max(0, this.#options.down - silence);
+      this.#downTimers.set(node, this.#host.clock.timer(wait, () => this.#gone(node, incarnation, 'down')).unref());
+    }
+    this.#checkSync();
+  }
+
+  /** A member says that it goes. */
+  left(node: string): void {
+    const member = this.#host.registry.get(node);
+    this.#followers.delete(node);
+    if (member !== undefined) this.#gone(node, member.incarnation, 'left');
+    this.#checkSync();
+  }
+
+  close(): void {
+    this.#settleTimer.cancel();
+    for (const timer of this.#downTimers.values()) timer.cancel();
+  }
+
+  #gone(node: string, incarnation: string, how: 'down' | 'left'): void {
+    this.#downTimers.get(node)?.cancel();
+    this.#downTimers.delete(node);
+    this.#links.delete(node);
+    this.#change({ node, incarnation, state: how, link: 0, add: [], remove: [] });
+  }
+
+  #settle(): void {
+    this.#settled = true;
+    this.#version++;
+    for (const [node, follower] of this.#followers) this.#flush(node, follower);
+  }
+
+  #change(change: MemberChange): void {
+    this.#version++;
+    const { node, incarnation, state } = change;
+    this.#host.registry.apply(change);
+    for (const [name, follower] of this.#followers) {
+      if (name !== node) {
+        const dirty = follower.dirty.get(node) ?? { subscriptions: new Set<string>(), gone: undefined };
+        follower.dirty.set(node, dirty);
+        if (state === 'down' || state === 'left') dirty.gone = { incarnation, how: state };
+        for (const entry of change.add) dirty.subscriptions.add(entry.id);
+        for (const id of change.remove) dirty.subscriptions.add(id);
+      }
+      this.#flush(name, follower);
+    }
+  }
+
+  /** Everything that a member must know: as much of it as one frame holds, and the rest in deltas. */
+  #snapshot(node: string, follower: Follower): void {
+    follower.dirty.clear();
+    const members: MemberEntry[] = [];
+    for (const member of this.#host.registry.members) {
+      if (member.node === node) continue;
+      members.push({ ...bare(member), subscriptions: [] });
+      if (member.subscriptions.size === 0) continue;
+      follower.dirty.set(member.node, {
+        subscriptions: new Set(member.subscriptions.keys()),
+        gone: undefined,
+      });
+    }
+    const complete = follower.dirty.size === 0;
+    follower.sent = complete ? this.#version : 0;
+    follower.busy = true;
+    follower.toldSettled = complete && this.#settled;
+    this.#host.send(node, {
+      type: 'snapshot',
+      epoch: this.#epoch,
+      version: follower.sent,
+      settled: follower.toldSettled,
+      members,
+    });
+  }
+
+  #flush(node: string, follower: Follower): void {
+    if (
+      follower.busy ||
+      (follower.dirty.size === 0 && follower.sent === this.#version && follower.toldSettled === this.#settled)
+    )
+      return;
+    const changes: MemberChange[] = [];
+    let room = 1;
+    for (const [other, dirty] of follower.dirty) {
+      if (room <= 0) break;
+      const change = this.#changeFor(other, dirty);
+      if (change !== undefined) changes.push(change);
+      if (dirty.subscriptions.size === 0) follower.dirty.delete(other);
+      else room = 0;
+    }
+    const from = follower.sent;
+    if (follower.dirty.size === 0) {
+      follower.sent = this.#version;
+      follower.toldSettled = this.#settled;
+    }
+    follower.busy = true;
+    this.#host.send(node, {
+      type: 'delta',
+      epoch: this.#epoch,
+      from,
+      version: follower.sent,
+      settled: follower.toldSettled,
+      changes,
+    });
+  }
+
+  /** What to tell of a member now; takes out of `dirty` what it tells. */
+  #changeFor(node: string, dirty: Dirty): MemberChange | undefined {
+    const member = this.#host.registry.get(node);
+    if (member === undefined) {
+      dirty.subscriptions.clear();
+      if (dirty.gone === undefined) return undefined;
+      const { incarnation, how } = dirty.gone;
+      return { node, incarnation, state: how, link: 0, add: [], remove: [] };
+    }
+    const add: SubscriptionEntry[] = [];
+    const remove: string[] = [];
+    for (const id of dirty.subscriptions) {
+      const entry = member.subscriptions.get(id);
+      if (entry === undefined) remove.push(id);
+      else add.push(entry);
+    }
+    const count = fitting(add);
+    const told = add.slice(0, count);
+    for (const entry of told) dirty.subscriptions.delete(entry.id);
+    for (const id of remove) dirty.subscriptions.delete(id);
+    dirty.gone = undefined;
+    return { ...bare(member), add: told, remove };
+  }
+
+  #track(node: string, part: number): void {
+    this.#pending.push({ node, part, version: this.#version });
+    this.#checkSync();
+  }
+
+  /** Answers the writers whose changes every member that has a link has applied. */
+  #checkSync(): void {
+    for (let first = this.#pending[0]; first !== undefined; first = this.#pending[0]) {
+      for (const [node, follower] of this.#followers) {
+        if (node !== first.node && follower.applied < first.version) return;
+      }
+      this.#pending.shift();
+      if (first.node === this.#options.node) this.#host.synced(first.part);
+      else this.#host.send(first.node, { type: 'synced', version: first.part });
+    }
+  }
+}
+
+function bare(member: Member): Omit<MemberEntry, 'subscriptions'> {
+  const { node, incarnation, state, link } = member;
+  return { node, incarnation, state, link };
+}

@@ -1,0 +1,124 @@
+import type { ControlFrame, Epoch, MemberChange, SubscriptionEntry } from '../wire/frame.ts';
+import { changeOf, fitting, type Registry } from './registry.ts';
+
+/** What a member needs of its surroundings. */
+export interface MembershipHost {
+  readonly registry: Registry;
+  /** Sends to the leader, when there is a link. */
+  send(frame: ControlFrame): void;
+  /** The first registry of an epoch or of a link is held. */
+  held(): void;
+  /** This node's part, up to `version`, has been applied by every member that is not suspect. */
+  synced(version: number): void;
+}
+
+/**
+ * A member's copy of the registry, and its part as the leader should know it.
+ *
+ * A leader that has just come back knows only those who have come back to it. Until it says that it has settled, members
+ * that it does not name are kept as suspect: whoever publishes is told that they could not be reached, instead of that
+ * nobody subscribed.
+ */
+export class Membership {
+  readonly #host: MembershipHost;
+  /** What the present leader has named on the present link: nodes, and the ids of their subscriptions. */
+  readonly #named = new Map<string, Set<string>>();
+  #epoch: Epoch = { term: 0, start: 0 };
+  #version = 0;
+  #settled = false;
+  /** How many pings in a row have told of a version that this node has not got. */
+  #behind = 0;
+
+  constructor(host: MembershipHost) {
+    this.#host = host;
+  }
+
+  /** The highest epoch that this node has heard of. */
+  get epoch(): Epoch {
+    return this.#epoch;
+  }
+
+  /** The registry version that this node holds; 0 when it holds none of the present link. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** The link to the leader has opened: tells everything that this node has registered. */
+  join(epoch: Epoch, part: { version: number; entries: readonly SubscriptionEntry[] }): void {
+    this.#version = 0;
+    this.#settled = false;
+    this.#epoch = epoch;
+    this.#behind = 0;
+    const { version, entries } = part;
+    let rest = entries;
+    do {
+      const count = fitting(rest);
+      this.#host.send({ type: 'join', version, more: count < rest.length, subscriptions: rest.slice(0, count) });
+      rest = rest.slice(count);
+    } while (rest.length > 0);
+  }
+
+  /** This node has changed its part. */
+  announce(version: number, add: readonly SubscriptionEntry[], remove: readonly string[]): void {
+    this.#host.send({ type: 'part', version, add, remove });
+  }
+
+  /** Takes a frame of the leader's; others are none of its business. */
+  take(frame: ControlFrame): void {
+    if (frame.type === 'snapshot') {
+      this.#named.clear();
+      this.#version = 0;
+      this.#apply(frame.epoch, frame.members.map(changeOf), frame.version, frame.settled);
+    } else if (frame.type === 'delta') {
+      if (frame.from !== this.#version) this.#host.send({ type: 'resync' });
+      else this.#apply(frame.epoch, frame.changes, frame.version, frame.settled);
+    } else if (frame.type === 'synced') {
+      this.#host.synced(frame.version);
+    } else if (frame.type === 'ping') {
+      // A delta may be under way; the second ping in a row shows that it is not.
+      this.#behind = this.#version > 0 && frame.version > this.#version ? this.#behind + 1 : 0;
+      if (this.#behind === 2) this.#host.send({ type: 'resync' });
+    }
+  }
+
+  /** The link to the leader has gone; the copy stays. */
+  lost(): void {
+    this.#version = 0;
+  }
+
+  #apply(epoch: Epoch, changes: readonly MemberChange[], version: number, settled: boolean): void {
+    this.#epoch = epoch;
+    for (const change of changes) {
+      const ids = this.#named.get(change.node) ?? new Set<string>();
+      this.#named.set(change.node, ids);
+      for (const entry of change.add) ids.add(entry.id);
+      this.#host.registry.apply(change);
+    }
+    const complete = this.#version === 0 && version > 0;
+    this.#version = version;
+    if (complete) this.#prune();
+    if (version > 0) {
+      if (settled && !this.#settled) this.#unnamed('down');
+      else if (complete && !settled) this.#unnamed('suspect');
+      this.#settled = settled;
+    }
+    this.#host.send({ type: 'applied', version });
+    if (complete) this.#host.held();
+  }
+
+  /** After a complete snapshot: what it did not name was removed while this node was away. */
+  #prune(): void {
+    for (const member of this.#host.registry.members) {
+      const ids = this.#named.get(member.node);
+      if (ids === undefined) continue;
+      const remove = [...member.subscriptions.keys()].filter((id) => !ids.has(id));
+      if (remove.length > 0) this.#host.registry.apply({ ...member, add: [], remove });
+    }
+  }
+
+  #unnamed(state: 'suspect' | 'down'): void {
+    for (const member of [...this.#host.registry.members]) {
+      if (!this.#named.has(member.node)) this.#host.registry.apply({ ...member, state, add: [], remove: [] });
+    }
+  }
+}

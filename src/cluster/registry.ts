@@ -1,0 +1,107 @@
+import type { MemberChange, MemberEntry, SubscriptionEntry } from '../wire/frame.ts';
+
+/** A node as this one knows it. */
+export interface Member {
+  readonly node: string;
+  readonly incarnation: string;
+  state: 'alive' | 'suspect';
+  /** Counts the node's links to the leader: when it changes, streams to the node are opened anew. */
+  link: number;
+  /** By the mailbox's id. */
+  readonly subscriptions: Map<string, SubscriptionEntry>;
+}
+
+/** Hears what changes, at once and in order. */
+export interface RegistryListener {
+  joined(member: Member): void;
+  /** Its state or its link is another one. */
+  changed(member: Member): void;
+  gone(member: Member, how: 'down' | 'left'): void;
+  added(member: Member, entry: SubscriptionEntry): void;
+  removed(member: Member, entry: SubscriptionEntry): void;
+}
+
+/** The members of the cluster with all that they have registered: the leader's original, or a member's copy. */
+export class Registry {
+  readonly #members = new Map<string, Member>();
+  readonly #listener: RegistryListener;
+
+  constructor(listener: RegistryListener) {
+    this.#listener = listener;
+  }
+
+  get members(): Iterable<Member> {
+    return this.#members.values();
+  }
+
+  get(node: string): Member | undefined {
+    return this.#members.get(node);
+  }
+
+  /** Applies a change. An incarnation that is not the known one ends the known one first. */
+  apply(change: MemberChange): void {
+    const { node, incarnation, state } = change;
+    let member = this.#members.get(node);
+    if (member !== undefined && member.incarnation !== incarnation) {
+      if (state === 'down' || state === 'left') return; // of a life that has ended already
+      this.#remove(member, 'down');
+      member = undefined;
+    }
+    if (state === 'down' || state === 'left') {
+      if (member !== undefined) this.#remove(member, state);
+      return;
+    }
+    if (member === undefined) {
+      member = { node, incarnation, state, link: change.link, subscriptions: new Map() };
+      this.#members.set(node, member);
+      this.#listener.joined(member);
+    } else if (member.state !== state || member.link !== change.link) {
+      member.state = state;
+      member.link = change.link;
+      this.#listener.changed(member);
+    }
+    this.#applySubscriptions(member, change);
+  }
+
+  #applySubscriptions(member: Member, { add, remove }: MemberChange): void {
+    for (const id of remove) {
+      const entry = member.subscriptions.get(id);
+      if (entry !== undefined) this.#unsubscribe(member, entry);
+    }
+    for (const entry of add) {
+      if (member.subscriptions.has(entry.id)) continue; // an entry never changes: its id is new at each creation
+      member.subscriptions.set(entry.id, entry);
+      this.#listener.added(member, entry);
+    }
+  }
+
+  #unsubscribe(member: Member, entry: SubscriptionEntry): void {
+    member.subscriptions.delete(entry.id);
+    this.#listener.removed(member, entry);
+  }
+
+  #remove(member: Member, how: 'down' | 'left'): void {
+    for (const entry of [...member.subscriptions.values()]) this.#unsubscribe(member, entry);
+    this.#members.delete(member.node);
+    this.#listener.gone(member, how);
+  }
+}
+
+/** The whole of a member, as a change that makes it known. */
+export function changeOf(member: MemberEntry): MemberChange {
+  const { node, incarnation, state, link, subscriptions } = member;
+  return { node, incarnation, state, link, add: subscriptions, remove: [] };
+}
+
+/** How many subscriptions, and how many bytes of patterns, go into one frame. */
+const batch = { entries: 1000, bytes: 512 * 1024 };
+
+/** Takes as many entries as fit into one frame from the front of a list. @returns how many. */
+export function fitting(entries: readonly SubscriptionEntry[]): number {
+  let bytes = 0;
+  for (let i = 0; i < entries.length; i++) {
+    bytes += (entries[i] as SubscriptionEntry).pattern.source.length + 512; // i < length
+    if (i >= batch.entries || (i > 0 && bytes > batch.bytes)) return i;
+  }
+  return entries.length;
+}

@@ -1,0 +1,121 @@
+import type { Logger } from './log.ts';
+
+/**
+ * Everything that a bus tells of itself, as one tagged union: listeners, logs and (later) metrics feed on it alike.
+ * Events that can come in great numbers bear a `count` and are summed up once a turn of the event loop.
+ */
+export type BusEvent =
+  | { type: 'node.joined'; node: string; incarnation: string }
+  | { type: 'node.suspect'; node: string; incarnation: string; reason: string }
+  | { type: 'node.down'; node: string; incarnation: string }
+  | { type: 'node.left'; node: string; incarnation: string }
+  | { type: 'leader.lost'; node: string; reason: string }
+  | { type: 'leader.found'; node: string; epoch: string }
+  | { type: 'subscription.added'; subscription: string; node: string; pattern: string }
+  | { type: 'subscription.removed'; subscription: string; node: string }
+  | { type: 'subscription.paused'; subscription: string; reason: string }
+  | { type: 'subscription.quarantined'; subscription: string; reason: string }
+  | {
+      type: 'message.retried';
+      subscription: string;
+      id: string;
+      topic: string;
+      attempt: number;
+      delay: number;
+      error: Error;
+    }
+  | {
+      type: 'message.dead';
+      subscription: string;
+      id: string;
+      topic: string;
+      attempts: number;
+      reason: string;
+      error: Error;
+    }
+  | { type: 'message.dropped'; subscription: string; node: string; count: number; reason: DropReason }
+  | { type: 'link.slow'; node: string; waiting: number };
+
+/** Why a message left without having been handled or kept. */
+export type DropReason =
+  /** The mailbox was full and its policy drops the oldest. */
+  | 'drop-oldest'
+  /** The mailbox was full and its policy drops the newest. */
+  | 'drop-newest'
+  /** An emitted message was refused by the mailbox on the other node. */
+  | 'refused'
+  /** An emitted message waited for a node that did not come back. */
+  | 'unreachable'
+  /** It waited in a memory mailbox that was closed. */
+  | 'closed'
+  /** The dead letters were full when the node closed. */
+  | 'dead-letters-full';
+
+/** The tag of a {@link BusEvent}. */
+export type EventType = BusEvent['type'];
+/** The event with a given tag. */
+export type EventOf<T extends EventType> = Extract<BusEvent, { type: T }>;
+/** Called at once, in the order of registration. What it throws is logged and stops nobody. */
+export type EventListener<E extends BusEvent = BusEvent> = (event: E) => void;
+
+/** How loud each event is in the log; anything that loses or delays work is a warning. */
+const levels: Record<EventType, 'debug' | 'info' | 'warn'> = {
+  'node.joined': 'info',
+  'node.suspect': 'warn',
+  'node.down': 'warn',
+  'node.left': 'info',
+  'leader.lost': 'warn',
+  'leader.found': 'info',
+  'subscription.added': 'debug',
+  'subscription.removed': 'debug',
+  'subscription.paused': 'info',
+  'subscription.quarantined': 'warn',
+  'message.retried': 'debug',
+  'message.dead': 'warn',
+  'message.dropped': 'warn',
+  'link.slow': 'warn',
+};
+
+/** The events that exist. */
+export const eventTypes = Object.freeze(Object.keys(levels)) as readonly EventType[];
+
+/** Hands events to their listeners and to the log. */
+export class EventHub {
+  readonly #log: Logger;
+  readonly #listeners = new Map<EventType | '*', Set<EventListener>>();
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  /** @returns a function that ends the listening. */
+  on(type: EventType | '*', listener: EventListener): () => void {
+    const set = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, set);
+    // Wrapped, so that the same function registered twice is called twice and each registration ends on its own.
+    const own: EventListener = (event) => listener(event);
+    set.add(own);
+    return () => {
+      set.delete(own);
+    };
+  }
+
+  emit(event: BusEvent): void {
+    const { type, ...about } = event;
+    // Nested, because the logger has a `node` of its own: the one that tells.
+    this.#log[levels[type]]('error' in about ? { about, err: about.error } : { about }, type);
+    this.#tell(this.#listeners.get(type), event);
+    this.#tell(this.#listeners.get('*'), event);
+  }
+
+  #tell(listeners: Set<EventListener> | undefined, event: BusEvent): void {
+    if (listeners === undefined) return;
+    for (const listener of [...listeners]) {
+      try {
+        listener(event);
+      } catch (error) {
+        this.#log.error({ event: event.type, err: error }, 'an event listener threw');
+      }
+    }
+  }
+}

@@ -1,0 +1,194 @@
+import type { Clock, Timer } from '../core/clock.ts';
+import { BusError, toError } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import { backoff } from '../core/retry.ts';
+import type { Epoch, Hello } from '../wire/frame.ts';
+import type { Address } from './address.ts';
+import { formatAddress } from './address.ts';
+import { type Identity, type Refusal, Session } from './session.ts';
+import type { Connection, Listener, Transport } from './transport.ts';
+
+/** What the peers of a node need of their surroundings. */
+export interface PeersHost {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly transport: Transport;
+  readonly identity: Identity;
+  readonly liveness: { readonly ping: number; readonly suspect: number };
+  readonly redial: { readonly delay: number; readonly maxDelay: number; readonly timeout: number };
+  readonly limits: { readonly connections: number; readonly handshake: number };
+  epoch(): Epoch;
+  registryVersion(): number;
+  /** A node that has proven itself wants in and its name is free. */
+  admit(hello: Hello): Refusal | undefined;
+  opened(session: Session, epoch: Epoch): void;
+  frame(session: Session, body: Uint8Array): void;
+  idle(session: Session): void;
+  writable(session: Session): void;
+  /** An open session has ended, or another one has taken its place. Called once for each `opened`. */
+  closed(session: Session, reason: BusError): void;
+  /** The node that is dialled could not be reached or turned this node away; it is dialled again, unless told not to. */
+  unreachable(reason: BusError): void;
+}
+
+/** The links of a node: accepts them, dials and redials, and keeps one for each other node. */
+export class Peers {
+  readonly #host: PeersHost;
+  readonly #sessions = new Map<string, Session>();
+  /** Every session with a connection, also before its handshake is over. */
+  readonly #connections = new Set<Session>();
+  #listener: Listener | undefined;
+  #timer: Timer | undefined;
+  #failures = 0;
+  #closed = false;
+  #drained: (() => void) | undefined;
+  #turnedAway = 0;
+
+  constructor(host: PeersHost) {
+    this.#host = host;
+  }
+
+  /** The open session to a node. */
+  get(node: string): Session | undefined {
+    return this.#sessions.get(node);
+  }
+
+  get sessions(): Iterable<Session> {
+    return this.#sessions.values();
+  }
+
+  /** @returns the real address. @throws {BusError} `ADDRESS_IN_USE`. */
+  async listen(address: Address): Promise<string> {
+    this.#listener = await this.#host.transport.listen(address, (connection) => this.#accept(connection));
+    return this.#listener.address;
+  }
+
+  /** Links to an address, and again whenever the link has gone. */
+  dial(address: Address): void {
+    void this.#dial(address);
+  }
+
+  /** Stops listening and dialling, sends what waits and closes every link. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#timer?.cancel();
+    await this.#listener?.close();
+    const reason = new BusError('CLOSED', 'this node has closed');
+    const drained = new Promise<void>((done) => {
+      this.#drained = done;
+    });
+    for (const session of [...this.#connections]) session.close(reason);
+    if (this.#connections.size > 0) await drained;
+  }
+
+  #accept(connection: Connection): void {
+    const { connections } = this.#host.limits;
+    if (this.#closed || this.#connections.size >= connections) {
+      this.#turnedAway++;
+      connection.open({ data: () => {}, drain: () => {}, closed: () => {} });
+      connection.destroy();
+      // Once for each power of two: a flood must not fill the log.
+      if (!this.#closed && (this.#turnedAway & (this.#turnedAway - 1)) === 0) {
+        this.#host.log.warn(
+          { remote: connection.remote, connections, turnedAway: this.#turnedAway },
+          'too many connections',
+        );
+      }
+      return;
+    }
+    this.#start('listener', connection, undefined);
+  }
+
+  async #dial(address: Address): Promise<void> {
+    const { transport, redial } = this.#host;
+    let connection: Connection;
+    try {
+      connection = await transport.dial(address, { timeout: redial.timeout });
+    } catch (error) {
+      if (this.#closed) return;
+      this.#host.unreachable(
+        error instanceof BusError
+          ? error
+          : new BusError('NODE_UNREACHABLE', `${formatAddress(address)} cannot be reached`, { cause: toError(error) }),
+      );
+      this.#redial(address);
+      return;
+    }
+    if (this.#closed) {
+      connection.open({ data: () => {}, drain: () => {}, closed: () => {} });
+      connection.destroy();
+      return;
+    }
+    this.#start('dialler', connection, address);
+  }
+
+  #redial(address: Address): void {
+    if (this.#closed) return;
+    const { clock, redial } = this.#host;
+    const { delay, maxDelay } = redial;
+    const wait = backoff({ delay, maxDelay, factor: 2, jitter: 0.2 }, ++this.#failures, clock.random());
+    this.#timer = clock.timer(wait, () => void this.#dial(address));
+  }
+
+  #start(role: 'dialler' | 'listener', connection: Connection, address: Address | undefined): void {
+    const { clock, identity, liveness, limits } = this.#host;
+    const session: Session = new Session(role, connection, {
+      clock,
+      identity,
+      liveness,
+      handshake: limits.handshake,
+      epoch: () => this.#host.epoch(),
+      registryVersion: () => this.#host.registryVersion(),
+      admit: (hello) => this.#admit(hello),
+      opened: (_, epoch) => this.#opened(session, epoch),
+      frame: (_, body) => this.#host.frame(session, body),
+      idle: () => this.#host.idle(session),
+      writable: () => this.#host.writable(session),
+      closed: (_, reason) => this.#ended(session, reason, address),
+    });
+    this.#connections.add(session);
+  }
+
+  #admit(hello: Hello): Refusal | undefined {
+    const { node, incarnation } = hello;
+    const taken = { code: 'NAME_TAKEN', detail: `a node named '${node}' is in the cluster and alive` } as const;
+    if (node === this.#host.identity.node) return taken;
+    const present = this.#sessions.get(node);
+    if (present !== undefined && present.peer.incarnation !== incarnation) return taken;
+    return this.#host.admit(hello);
+  }
+
+  #opened(session: Session, epoch: Epoch): void {
+    const { node } = session.peer;
+    this.#failures = 0;
+    const old = this.#sessions.get(node);
+    this.#sessions.set(node, session);
+    if (old !== undefined) {
+      const reason = new BusError('NODE_UNREACHABLE', `a newer link to ${node} took its place`);
+      this.#host.closed(old, reason);
+      old.kill(reason);
+    }
+    this.#host.opened(session, epoch);
+  }
+
+  #ended(session: Session, reason: BusError, address: Address | undefined): void {
+    this.#connections.delete(session);
+    const opened = this.#isCurrent(session);
+    if (opened !== undefined) {
+      this.#sessions.delete(opened);
+      this.#host.closed(session, reason);
+    } else if (address !== undefined && !this.#closed) {
+      this.#host.unreachable(reason);
+    } else if (reason.code !== 'NODE_UNREACHABLE' && !this.#closed) {
+      this.#host.log.warn({ remote: session.remote, err: reason }, 'a connection was refused');
+    }
+    if (address !== undefined) this.#redial(address);
+    if (this.#connections.size === 0) this.#drained?.();
+  }
+
+  #isCurrent(session: Session): string | undefined {
+    for (const [node, current] of this.#sessions) if (current === session) return node;
+    return undefined;
+  }
+}

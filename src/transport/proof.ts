@@ -1,0 +1,33 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { hexOf } from '../core/hex.ts';
+import type { Hello } from '../wire/frame.ts';
+
+/** The parts of a hello that a proof covers. */
+type Greeting = Omit<Hello, 'type'>;
+
+/**
+ * Proves that one end of a link knows the secret: HMAC-SHA-256 (RFC 2104) over both greetings with their nonces. The role
+ * is part of it, so that what one end sent cannot be played back to it as the other end's proof.
+ *
+ * @param secret undefined when the cluster has none: then a proof only shows that the other end has none either.
+ */
+export function prove(
+  secret: Uint8Array | undefined,
+  role: 'dialler' | 'listener',
+  dialler: Greeting,
+  listener: Greeting,
+): Uint8Array {
+  return createHmac('sha256', secret ?? new Uint8Array(0))
+    .update(JSON.stringify(['mailvan', role, transcript(dialler), transcript(listener)]))
+    .digest();
+}
+
+/** Compares in a time that tells nothing. */
+export function sameProof(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+function transcript(hello: Greeting): unknown[] {
+  const { protocol, cluster, node, incarnation, epoch, maxFrame, nonce } = hello;
+  return [protocol, cluster, node, incarnation, epoch.term, epoch.start, maxFrame, hexOf(nonce)];
+}

@@ -1,0 +1,347 @@
+import type { Clock, Timer } from '../core/clock.ts';
+import { BusError, type ErrorCode, errorCodes } from '../core/errors.ts';
+import { Lifecycle, type SessionState, sessionTransitions } from '../core/lifecycle.ts';
+import { FrameDecoder } from '../wire/decoder.ts';
+import { type ControlFrame, decodeFrame, type Epoch, encodeFrame, type Hello, protocolVersion } from '../wire/frame.ts';
+import { judgeLink, nextLook } from './liveness.ts';
+import { prove, sameProof } from './proof.ts';
+import type { Connection } from './transport.ts';
+
+/** What a node says of itself in a handshake. */
+export interface Identity {
+  readonly cluster: string;
+  readonly node: string;
+  readonly incarnation: string;
+  readonly secret: Uint8Array | undefined;
+  readonly maxFrame: number;
+}
+
+/** Why a node that proved itself is turned away all the same. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly detail: string;
+}
+
+/** What a session needs of its surroundings. */
+export interface SessionHost {
+  readonly clock: Clock;
+  readonly identity: Identity;
+  readonly liveness: { readonly ping: number; readonly suspect: number };
+  /** How long the handshake may take, in milliseconds. */
+  readonly handshake: number;
+  /** The highest epoch that this node has heard of, or leads under. */
+  epoch(): Epoch;
+  /** Decides over a node that has proven itself; asked by the listening end only. */
+  admit(hello: Hello): Refusal | undefined;
+  /** What a ping tells. */
+  registryVersion(): number;
+  opened(session: Session, epoch: Epoch): void;
+  /** @param body a frame without its length; it may be kept, but not changed. */
+  frame(session: Session, body: Uint8Array): void;
+  /** Everything that had come in together has been handed out. */
+  idle(session: Session): void;
+  /** There is room for data again. */
+  writable(session: Session): void;
+  /** Called once, also when the session never opened. */
+  closed(session: Session, reason: BusError): void;
+}
+
+/** The largest frame before the other end has proven itself, in bytes. */
+const greetingFrame = 4096;
+/** How much control traffic may wait behind a link that takes nothing. */
+const maxControlBacklog = 32 * 1024 * 1024;
+
+/**
+ * One link: a connection on which both ends have proven who they are. Cuts the bytes into frames, keeps the link alive and
+ * notices when it is not. See 'Session' in docs/wire.md.
+ */
+export class Session {
+  readonly role: 'dialler' | 'listener';
+  readonly #host: SessionHost;
+  readonly #connection: Connection;
+  readonly #decoder = new FrameDecoder({ maxFrame: greetingFrame });
+  readonly #lifecycle = new Lifecycle<SessionState>('session', sessionTransitions, 'greeting');
+  readonly #hello: Hello;
+  #peer: Hello | undefined;
+  #timer: Timer | undefined;
+  #lastReceived: number;
+  #lastSent: number;
+  #writable = true;
+  #backlog = 0;
+  #reason: BusError | undefined;
+  /** Bytes in both directions since the beginning. */
+  readonly bytes = { sent: 0, received: 0 };
+
+  constructor(role: 'dialler' | 'listener', connection: Connection, host: SessionHost) {
+    this.role = role;
+    this.#host = host;
+    this.#connection = connection;
+    const { identity, clock } = host;
+    this.#lastReceived = this.#lastSent = clock.monotonic();
+    const { cluster, node, incarnation, maxFrame } = identity;
+    this.#hello = {
+      type: 'hello',
+      protocol: [protocolVersion, protocolVersion],
+      cluster,
+      node,
+      incarnation,
+      epoch: host.epoch(),
+      maxFrame,
+      nonce: clock.randomBytes(16),
+    };
+    this.#timer = clock.timer(host.handshake, () =>
+      this.kill(
+        new BusError(
+          'HANDSHAKE_REFUSED',
+          `the handshake with ${connection.remote} took longer than ${host.handshake} ms`,
+        ),
+      ),
+    );
+    connection.open({
+      data: (chunk) => this.#receive(chunk),
+      drain: () => this.#drained(),
+      closed: (error) => this.#closed(error),
+    });
+    if (role === 'dialler') this.#write(encodeFrame(this.#hello));
+  }
+
+  get state(): SessionState {
+    return this.#lifecycle.state;
+  }
+
+  /** Where the other end is, for people. */
+  get remote(): string {
+    return this.#connection.remote;
+  }
+
+  /** What the other end said of itself; true once the session is open. */
+  get peer(): Hello {
+    if (this.#peer === undefined) throw new BusError('INTERNAL', 'a session has no peer before its handshake');
+    return this.#peer;
+  }
+
+  /** Whether data may be sent now. Control frames may be sent always. */
+  get writable(): boolean {
+    return this.#writable && this.state === 'open';
+  }
+
+  /** How long nothing has come in, in milliseconds. */
+  get silence(): number {
+    return this.#host.clock.monotonic() - this.#lastReceived;
+  }
+
+  /** Sends a control frame; before any data that still waits. A link whose control backlog grows too long is closed. */
+  send(frame: ControlFrame): void {
+    if (this.state === 'closed') return;
+    const bytes = encodeFrame(frame);
+    if (this.#peer !== undefined && bytes.length - 4 > this.#peer.maxFrame) {
+      this.kill(
+        new BusError(
+          'PROTOCOL_ERROR',
+          `a '${frame.type}' frame of ${bytes.length} bytes is over the limit of ${this.#peer.node}`,
+        ),
+      );
+      return;
+    }
+    this.#write(bytes);
+  }
+
+  /** Sends a packed frame. Ask `writable` before. */
+  sendPacked(bytes: Uint8Array): void {
+    if (this.state === 'open') this.#write(bytes);
+  }
+
+  /** Sends what is waiting and closes. */
+  close(reason: BusError): void {
+    if (this.state === 'closed') return;
+    this.#reason ??= reason;
+    this.#end();
+    this.#connection.close();
+  }
+
+  /** Closes at once. */
+  kill(reason: BusError): void {
+    if (this.state === 'closed') return;
+    this.#reason ??= reason;
+    this.#end();
+    this.#connection.destroy(reason);
+  }
+
+  #end(): void {
+    this.#lifecycle.to('closed');
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #closed(error: Error | undefined): void {
+    if (this.state !== 'closed') this.#end();
+    const { node } = this.#peer ?? { node: this.remote };
+    this.#host.closed(
+      this,
+      this.#reason ??
+        new BusError('NODE_UNREACHABLE', `the link to ${node} closed`, error === undefined ? {} : { cause: error }),
+    );
+  }
+
+  #write(bytes: Uint8Array): void {
+    this.#lastSent = this.#host.clock.monotonic();
+    this.bytes.sent += bytes.length;
+    if (!this.#writable) {
+      this.#backlog += bytes.length;
+      if (this.#backlog > maxControlBacklog) {
+        this.kill(new BusError('NODE_UNREACHABLE', `${this.remote} takes nothing: ${this.#backlog} bytes wait`));
+        return;
+      }
+    }
+    if (!this.#connection.write(bytes)) this.#writable = false;
+  }
+
+  #drained(): void {
+    this.#writable = true;
+    this.#backlog = 0;
+    if (this.state === 'open') this.#host.writable(this);
+  }
+
+  #receive(chunk: Uint8Array): void {
+    if (this.state === 'closed') return;
+    this.#lastReceived = this.#host.clock.monotonic();
+    this.bytes.received += chunk.length;
+    try {
+      this.#decoder.push(chunk, this.#onFrame);
+      if (this.state === 'open') this.#host.idle(this);
+    } catch (error) {
+      this.kill(
+        error instanceof BusError ? error : new BusError('INTERNAL', 'a frame could not be handled', { cause: error }),
+      );
+    }
+  }
+
+  readonly #onFrame = (body: Uint8Array): boolean => {
+    if (this.state === 'open') this.#host.frame(this, body);
+    else this.#handshake(decodeFrame(body));
+    return this.state !== 'closed';
+  };
+
+  #handshake(frame: ControlFrame): void {
+    if (this.role === 'dialler') {
+      if (frame.type === 'reject') this.kill(refusal(frame.code, `${this.remote} refused this node: ${frame.detail}`));
+      else if (frame.type === 'challenge' && this.state === 'greeting') this.#answer(frame);
+      else if (frame.type === 'welcome' && this.state === 'proving') this.#open(frame.epoch);
+      else throw unexpected(frame.type);
+    } else if (frame.type === 'hello' && this.state === 'greeting') this.#challenge(frame);
+    else if (frame.type === 'proof' && this.state === 'proving') this.#admit(frame.proof);
+    else throw unexpected(frame.type);
+  }
+
+  #challenge(hello: Hello): void {
+    const problem = this.#mismatch(hello);
+    if (problem !== undefined) {
+      this.#reject({ code: 'HANDSHAKE_REFUSED', detail: problem });
+      return;
+    }
+    this.#peer = hello;
+    const proof = prove(this.#host.identity.secret, 'listener', hello, this.#hello);
+    this.#lifecycle.to('proving');
+    this.send({ ...this.#hello, type: 'challenge', proof });
+  }
+
+  #answer(challenge: ControlFrame & { type: 'challenge' }): void {
+    const { proof, ...rest } = challenge;
+    const hello: Hello = { ...rest, type: 'hello' };
+    const problem = this.#mismatch(hello);
+    if (problem !== undefined) {
+      this.kill(new BusError('HANDSHAKE_REFUSED', `${this.remote} does not fit: ${problem}`));
+      return;
+    }
+    const { secret } = this.#host.identity;
+    if (!sameProof(proof, prove(secret, 'listener', this.#hello, hello))) {
+      this.kill(
+        new BusError('HANDSHAKE_REFUSED', `${this.remote} does not know this node's secret: give both the same`),
+      );
+      return;
+    }
+    this.#peer = hello;
+    this.#lifecycle.to('proving');
+    this.send({ type: 'proof', proof: prove(secret, 'dialler', this.#hello, hello) });
+  }
+
+  #admit(proof: Uint8Array): void {
+    const hello = this.peer;
+    if (!sameProof(proof, prove(this.#host.identity.secret, 'dialler', hello, this.#hello))) {
+      this.#reject({ code: 'HANDSHAKE_REFUSED', detail: 'its proof does not fit the secret' });
+      return;
+    }
+    const refused = this.#host.admit(hello);
+    if (refused !== undefined) {
+      this.#reject(refused);
+      return;
+    }
+    const epoch = this.#host.epoch();
+    this.send({ type: 'welcome', epoch });
+    this.#open(epoch);
+  }
+
+  #mismatch(hello: Hello): string | undefined {
+    const { cluster } = this.#host.identity;
+    const [low, high] = hello.protocol;
+    if (low > protocolVersion || high < protocolVersion)
+      return `it speaks protocol ${low} to ${high}, this node ${protocolVersion}`;
+    if (hello.cluster !== cluster) return 'it belongs to another cluster';
+    return undefined;
+  }
+
+  #reject(refused: Refusal): void {
+    this.send({ type: 'reject', ...refused });
+    this.close(new BusError(refused.code, `${this.remote} was refused: ${refused.detail}`));
+  }
+
+  #open(epoch: Epoch): void {
+    this.#timer?.cancel();
+    this.#lifecycle.to('open');
+    this.#decoder.maxFrame = this.#host.identity.maxFrame;
+    this.#look();
+    this.#host.opened(this, epoch);
+  }
+
+  // A timer that fires late because the event loop was busy must look at the input that waits before it judges: twice
+  // around the loop, so that the poll phase has run in between.
+  readonly #look = (): void => {
+    const { clock, liveness } = this.#host;
+    this.#timer = undefined;
+    if (this.state !== 'open') return;
+    if (this.#judge() === 'silent') {
+      clock.immediate(() => clock.immediate(this.#endSilence));
+      return;
+    }
+    this.#timer = clock.timer(nextLook(this.#traffic, liveness, clock.monotonic()), this.#look).unref();
+  };
+
+  readonly #endSilence = (): void => {
+    if (this.state !== 'open') return;
+    if (this.#judge() !== 'silent') {
+      this.#look();
+      return;
+    }
+    const { suspect } = this.#host.liveness;
+    this.kill(new BusError('NODE_UNREACHABLE', `nothing came from ${this.peer.node} for ${suspect} ms`));
+  };
+
+  get #traffic(): { lastSent: number; lastReceived: number } {
+    return { lastSent: this.#lastSent, lastReceived: this.#lastReceived };
+  }
+
+  #judge(): 'fine' | 'ping' | 'silent' {
+    const { clock, liveness } = this.#host;
+    const verdict = judgeLink(this.#traffic, liveness, clock.monotonic());
+    if (verdict === 'ping') this.send({ type: 'ping', version: this.#host.registryVersion() });
+    return verdict;
+  }
+}
+
+function unexpected(type: string): BusError {
+  return new BusError('PROTOCOL_ERROR', `a '${type}' frame came before the handshake was over`);
+}
+
+function refusal(code: string, text: string): BusError {
+  return new BusError(code in errorCodes ? (code as ErrorCode) : 'HANDSHAKE_REFUSED', text);
+}

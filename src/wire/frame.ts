@@ -1,0 +1,283 @@
+import { BusError } from '../core/errors.ts';
+import { decodeControl, encodeControl } from './codec.ts';
+
+/** The version of the protocol that this build speaks: the first byte of every frame. */
+export const protocolVersion = 1;
+
+/** The second byte of every frame. */
+export const frameType = {
+  hello: 1,
+  challenge: 2,
+  proof: 3,
+  welcome: 4,
+  reject: 5,
+  ping: 6,
+  leave: 7,
+  join: 8,
+  part: 9,
+  synced: 10,
+  snapshot: 11,
+  delta: 12,
+  applied: 13,
+  resync: 14,
+  open: 15,
+  shut: 16,
+  request: 17,
+  reply: 18,
+  data: 32,
+  flow: 33,
+} as const;
+
+/** (term, start): who leads under the higher one, leads. */
+export interface Epoch {
+  readonly term: number;
+  readonly start: number;
+}
+
+/** What a node says of itself first. */
+export interface Hello {
+  readonly type: 'hello';
+  /** The lowest and the highest protocol version that it speaks. */
+  readonly protocol: readonly [number, number];
+  readonly cluster: string;
+  readonly node: string;
+  readonly incarnation: string;
+  /** The highest epoch that it has heard of. */
+  readonly epoch: Epoch;
+  /** The largest frame that it takes, in bytes. */
+  readonly maxFrame: number;
+  /** Random, 16 bytes. */
+  readonly nonce: Uint8Array;
+}
+
+/** One subscription as other nodes know it. */
+export interface SubscriptionEntry {
+  /** The mailbox's id, new at each creation. */
+  readonly id: string;
+  readonly name: string;
+  readonly pattern: { readonly kind: string; readonly source: string; readonly flags: string };
+  readonly retry: {
+    readonly attempts: number;
+    readonly delay: number;
+    readonly factor: number;
+    readonly maxDelay: number;
+    readonly jitter: number;
+  };
+}
+
+/** One member with everything that it has registered. */
+export interface MemberEntry {
+  readonly node: string;
+  readonly incarnation: string;
+  readonly state: 'alive' | 'suspect';
+  /** Counts the member's links to the leader: when it changes, streams to the member are opened anew. */
+  readonly link: number;
+  readonly subscriptions: readonly SubscriptionEntry[];
+}
+
+/** What has changed of one member. */
+export interface MemberChange {
+  readonly node: string;
+  readonly incarnation: string;
+  /** What it is now; the last two remove it. */
+  readonly state: 'alive' | 'suspect' | 'down' | 'left';
+  readonly link: number;
+  readonly add: readonly SubscriptionEntry[];
+  /** Ids of subscriptions. */
+  readonly remove: readonly string[];
+}
+
+/** Every frame that is not on the path of messages. */
+export type ControlFrame =
+  | Hello
+  | (Omit<Hello, 'type'> & { readonly type: 'challenge'; readonly proof: Uint8Array })
+  | { readonly type: 'proof'; readonly proof: Uint8Array }
+  | { readonly type: 'welcome'; readonly epoch: Epoch }
+  | { readonly type: 'reject'; readonly code: string; readonly detail: string }
+  | { readonly type: 'ping'; readonly version: number }
+  | { readonly type: 'leave' }
+  | {
+      readonly type: 'join';
+      readonly version: number;
+      readonly more: boolean;
+      readonly subscriptions: readonly SubscriptionEntry[];
+    }
+  | {
+      readonly type: 'part';
+      readonly version: number;
+      readonly add: readonly SubscriptionEntry[];
+      readonly remove: readonly string[];
+    }
+  | { readonly type: 'synced'; readonly version: number }
+  | {
+      readonly type: 'snapshot';
+      readonly epoch: Epoch;
+      readonly version: number;
+      readonly settled: boolean;
+      readonly members: readonly MemberEntry[];
+    }
+  | {
+      readonly type: 'delta';
+      readonly epoch: Epoch;
+      readonly from: number;
+      readonly version: number;
+      readonly settled: boolean;
+      readonly changes: readonly MemberChange[];
+    }
+  | { readonly type: 'applied'; readonly version: number }
+  | { readonly type: 'resync' }
+  | {
+      readonly type: 'open';
+      readonly stream: number;
+      readonly target: string;
+      readonly incarnation: string;
+      readonly mailbox: string;
+      readonly source: string;
+      readonly origin: string;
+      readonly from: number;
+    }
+  | { readonly type: 'shut'; readonly stream: number }
+  | {
+      readonly type: 'request';
+      readonly id: number;
+      readonly source: string;
+      readonly target: string;
+      readonly method: string;
+      readonly params: unknown;
+    }
+  | {
+      readonly type: 'reply';
+      readonly id: number;
+      readonly target: string;
+      readonly value?: unknown;
+      readonly error?: { readonly code: string; readonly message: string };
+    };
+
+/** The tag of a {@link ControlFrame}. */
+export type ControlType = ControlFrame['type'];
+
+const names = new Map(Object.entries(frameType).map(([name, code]) => [code as number, name]));
+
+/** The frame, with its length in front. */
+export function encodeFrame(frame: ControlFrame): Uint8Array {
+  const { type, ...fields } = frame;
+  const body = encodeControl(fields);
+  const bytes = Buffer.allocUnsafe(6 + body.length);
+  bytes.writeUInt32BE(2 + body.length, 0);
+  bytes[4] = protocolVersion;
+  bytes[5] = frameType[type];
+  bytes.set(body, 6);
+  return bytes;
+}
+
+/** The type byte of a frame, after its version has been checked. @throws {BusError} `PROTOCOL_ERROR`. */
+export function typeOf(body: Uint8Array): number {
+  if (body.length < 2) throw new BusError('PROTOCOL_ERROR', 'a frame is too short to have a type');
+  if (body[0] !== protocolVersion) {
+    throw new BusError('PROTOCOL_ERROR', `a frame has the version ${body[0]}; this node speaks ${protocolVersion}`);
+  }
+  return body[1] as number; // length >= 2
+}
+
+/** @param body a frame without its length. @throws {BusError} `PROTOCOL_ERROR` when it is not what its type says. */
+export function decodeFrame(body: Uint8Array): ControlFrame {
+  const type = names.get(typeOf(body));
+  if (type === undefined || type === 'data' || type === 'flow') {
+    throw new BusError('PROTOCOL_ERROR', `a frame has the unknown type ${body[1]}`);
+  }
+  const fields = decodeControl(body.subarray(2));
+  const shape = shapes[type as ControlType];
+  for (const name in shape) {
+    const check = shape[name] as Check; // name comes from shape
+    if (!check(fields[name])) throw new BusError('PROTOCOL_ERROR', `a frame '${type}' has a wrong '${name}'`);
+  }
+  return { type, ...fields } as ControlFrame; // every field has been checked
+}
+
+type Check = (value: unknown) => boolean;
+
+const text: Check = (value) => typeof value === 'string' && value.length <= 1024;
+const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const flag: Check = (value) => typeof value === 'boolean';
+const number: Check = (value) => typeof value === 'number';
+const anything: Check = () => true;
+const bytesOf =
+  (length: number): Check =>
+  (value) =>
+    value instanceof Uint8Array && value.length === length;
+const listOf =
+  (check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.every(check);
+const shapeOf =
+  (shape: Record<string, Check>): Check =>
+  (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    Object.entries(shape).every(([name, check]) => check((value as Record<string, unknown>)[name]));
+const oneOf =
+  (...choices: unknown[]): Check =>
+  (value) =>
+    choices.includes(value);
+const optional =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value);
+
+const epoch = shapeOf({ term: count, start: count });
+const subscription = shapeOf({
+  id: text,
+  name: text,
+  pattern: shapeOf({ kind: text, source: (value) => typeof value === 'string' && value.length <= 65_536, flags: text }),
+  retry: shapeOf({ attempts: number, delay: number, factor: number, maxDelay: number, jitter: number }),
+});
+const member = { node: text, incarnation: text, link: count };
+const greeting = {
+  protocol: (value: unknown) => Array.isArray(value) && value.length === 2 && value.every(count),
+  cluster: text,
+  node: text,
+  incarnation: text,
+  epoch,
+  maxFrame: count,
+  nonce: bytesOf(16),
+};
+
+/** What each frame must hold. Members that are not named here are let through: later versions add some. */
+const shapes: Record<ControlType, Record<string, Check>> = {
+  hello: greeting,
+  challenge: { ...greeting, proof: bytesOf(32) },
+  proof: { proof: bytesOf(32) },
+  welcome: { epoch },
+  reject: { code: text, detail: text },
+  ping: { version: count },
+  leave: {},
+  join: { version: count, more: flag, subscriptions: listOf(subscription) },
+  part: { version: count, add: listOf(subscription), remove: listOf(text) },
+  synced: { version: count },
+  snapshot: {
+    epoch,
+    version: count,
+    settled: flag,
+    members: listOf(shapeOf({ ...member, state: oneOf('alive', 'suspect'), subscriptions: listOf(subscription) })),
+  },
+  delta: {
+    epoch,
+    from: count,
+    version: count,
+    settled: flag,
+    changes: listOf(
+      shapeOf({
+        ...member,
+        state: oneOf('alive', 'suspect', 'down', 'left'),
+        add: listOf(subscription),
+        remove: listOf(text),
+      }),
+    ),
+  },
+  applied: { version: count },
+  resync: {},
+  open: { stream: count, target: text, incarnation: text, mailbox: text, source: text, origin: text, from: count },
+  shut: { stream: count },
+  request: { id: count, source: text, target: text, method: text, params: anything },
+  reply: { id: count, target: text, error: optional(shapeOf({ code: text, message: text })) },
+};
