@@ -108,7 +108,7 @@ export class Bus implements AsyncDisposable {
     this.#runtime = runtime;
     this.#events = new EventHub(log);
     this.#supervisor = new Supervisor({ runtime, clock, log, giveUp: (error, path) => this.#failed(error, path) });
-    const factory = new MessageFactory(clock.now, node, originOf(incarnation), limits.payload);
+    const factory = new MessageFactory(clock, node, originOf(incarnation), limits.payload);
     this.#publisher = new Publisher(clock, this.#router, factory);
     this.#deadLetters = new DeadLetters({
       store: this.#store,

@@ -1,4 +1,5 @@
 import type { StagedOptions } from '../actors/delivery.ts';
+import type { Clock } from '../core/clock.ts';
 import { BusError, describe } from '../core/errors.ts';
 import { type Headers, Message } from '../core/message.ts';
 import { measurePayload } from '../core/payload.ts';
@@ -75,7 +76,7 @@ export function checkEmit(options: EmitOptions): void {
 
 /** Makes messages of one node, numbering those that are given no id. */
 export class MessageFactory {
-  readonly #now: () => number;
+  readonly #clock: Clock;
   readonly #node: string;
   readonly #origin: string;
   readonly #limit: number;
@@ -85,8 +86,8 @@ export class MessageFactory {
    * @param origin what the ids start with: 64 random bits of the node's incarnation.
    * @param limit the largest encoded payload, in bytes.
    */
-  constructor(now: () => number, node: string, origin: string, limit: number) {
-    this.#now = now;
+  constructor(clock: Clock, node: string, origin: string, limit: number) {
+    this.#clock = clock;
     this.#node = node;
     this.#origin = origin;
     this.#limit = limit;
@@ -101,7 +102,7 @@ export class MessageFactory {
         payload,
         undefined,
         undefined,
-        this.#now(),
+        this.#clock.now(),
         this.#node,
         size,
         this.#origin,
@@ -121,7 +122,7 @@ export class MessageFactory {
       payload,
       headers,
       key,
-      this.#now(),
+      this.#clock.now(),
       this.#node,
       whole,
       id ?? this.#origin,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { deferred } from '../core/async.ts';
+import { type Deferred, deferred } from '../core/async.ts';
 import { systemClock } from '../core/clock.ts';
 import { BusError, type ErrorCode } from '../core/errors.ts';
 import { type Address, parseAddress } from '../transport/address.ts';
@@ -9,8 +9,8 @@ import type { Connection, Listener, Transport } from '../transport/transport.ts'
 /** What {@link transportSuite} needs of a driver; made anew for each test. */
 export interface TransportFixture {
   readonly transport: Transport;
-  /** Where to listen: nobody else uses it. With port 0 a port is chosen. */
-  readonly address: Address;
+  /** Where to listen: a new address at each call, or one with port 0. */
+  address(): Address;
   /** Where nobody listens. */
   readonly dead: Address;
   /** Called after the test. */
@@ -47,29 +47,25 @@ export function transportSuite(name: string, create: () => Promise<TransportFixt
 type Check = (title: string, body: (world: World) => Promise<void>) => void;
 
 function exchangeTests(check: Check): void {
-  check('what is written arrives, and so does the answer', async (world) => {
+  check('what is written arrives, so does the answer, and each end names the other', async (world) => {
     const [client, server] = await world.pair();
-    client.connection.write(text('ping'));
+    assert.match(client.connection.remote, /./);
+    assert.match(server.connection.remote, /./);
+    client.connection.write(Buffer.from('ping'));
     assert.equal((await server.received(4)).toString(), 'ping');
-    server.connection.write(text('pong'));
+    assert.equal(server.connection.write(new Uint8Array(0)), true, 'an empty chunk changes nothing');
+    server.connection.write(Buffer.from('pong'));
     assert.equal((await client.received(4)).toString(), 'pong');
   });
 
   check('bytes arrive in order, however they are cut into chunks', async (world) => {
     const [client, server] = await world.pair();
     const all = pattern(300_000);
-    const next = (length: number): number => ((length * 7) % 1021) + 1;
-    for (let at = 0, length = 1; at < all.length; at += length, length = next(length)) {
+    const after = (length: number): number => ((length * 7) % 1021) + 1;
+    for (let at = 0, length = 1; at < all.length; at += length, length = after(length)) {
       client.connection.write(all.subarray(at, at + length));
     }
     assert.equal(Buffer.compare(await server.received(all.length), all), 0);
-  });
-
-  check('an empty chunk changes nothing', async (world) => {
-    const [client, server] = await world.pair();
-    assert.equal(client.connection.write(new Uint8Array(0)), true);
-    client.connection.write(text('next'));
-    assert.equal((await server.received(4)).toString(), 'next');
   });
 
   check('32 MiB arrive whole, and a writer that heeds write() never has much under way', async (world) => {
@@ -98,18 +94,9 @@ function exchangeTests(check: Check): void {
     }
   });
 
-  check('nothing that came before open() is lost', async (world) => {
+  check('nothing that came before open() is lost, nor an end behind it', async (world) => {
     const [client, server] = await world.pair({ openServer: false });
-    client.connection.write(text('early '));
-    client.connection.write(text('bird'));
-    await turns();
-    server.open();
-    assert.equal((await server.received(10)).toString(), 'early bird');
-  });
-
-  check('an end that came before open() is told after it, behind what was written', async (world) => {
-    const [client, server] = await world.pair({ openServer: false });
-    client.connection.write(text('last words'));
+    client.connection.write(Buffer.from('last words'));
     client.connection.close();
     await turns();
     server.open();
@@ -118,23 +105,17 @@ function exchangeTests(check: Check): void {
   });
 
   check('100 connections are kept apart', async (world) => {
-    const listening = await world.listen((connection) => {
-      connection.open({ data: (chunk) => connection.write(chunk), drain: nothing, closed: nothing });
-    });
-    const ends = await Promise.all(Array.from({ length: 100 }, () => world.dial(listening.address)));
-    ends.forEach((end, i) => {
-      end.open();
-      end.connection.write(text(`this is number ${String(i).padStart(3, '0')}`));
-    });
-    for (const [i, end] of ends.entries()) {
-      assert.equal((await end.received(18)).toString(), `this is number ${String(i).padStart(3, '0')}`);
+    const [listening, next] = await world.collect();
+    const name = (i: number): string => `this is number ${String(i).padStart(3, '0')}`;
+    const clients = await Promise.all(Array.from({ length: 100 }, () => world.dial(listening.address)));
+    for (const [i, client] of clients.entries()) {
+      client.open();
+      client.connection.write(Buffer.from(name(i)));
+      const server = await next();
+      server.open();
+      void server.received(18).then((bytes) => server.connection.write(bytes));
     }
-  });
-
-  check('each end names the other', async (world) => {
-    const [client, server] = await world.pair();
-    assert.match(client.connection.remote, /./);
-    assert.match(server.connection.remote, /./);
+    for (const [i, client] of clients.entries()) assert.equal((await client.received(18)).toString(), name(i));
   });
 }
 
@@ -152,7 +133,7 @@ function closingTests(check: Check): void {
 
   check('what the other end wrote before it saw the close is discarded, not delivered', async (world) => {
     const [client, server] = await world.pair();
-    server.connection.write(text('too late'));
+    server.connection.write(Buffer.from('too late'));
     client.connection.close();
     await Promise.all([client.closed, server.closed]);
     assert.equal(client.size, 0);
@@ -166,49 +147,36 @@ function closingTests(check: Check): void {
     assert.equal(await server.closed, undefined);
   });
 
-  check('destroy() tells closed the reason, and the other end hears of it', async (world) => {
-    const [client, server] = await world.pair();
-    const reason = new Error('enough');
-    client.connection.destroy(reason);
-    assert.equal(await client.closed, reason);
-    const heard = await server.closed;
-    assert.ok(heard === undefined || isBusError(heard, 'NODE_UNREACHABLE'), String(heard));
-  });
+  for (const who of ['writer', 'reader'] as const) {
+    check(
+      `destroy() by the ${who} in the middle of a large write ends both ends, and its reason is told`,
+      async (world) => {
+        const [client, server] = await world.pair();
+        const [mine, other] = who === 'writer' ? [client, server] : [server, client];
+        const reason = new Error('enough');
+        client.connection.write(pattern(33_554_432));
+        await server.received(1);
+        mine.connection.destroy(reason);
+        assert.equal(await mine.closed, reason);
+        const heard = await other.closed;
+        assert.ok(heard === undefined || isBusError(heard, 'NODE_UNREACHABLE'), String(heard));
+        assert.notEqual(server.size, 33_554_432, 'all of it arrived');
+      },
+    );
+  }
 
-  check('destroy() in the middle of a large write ends both ends', async (world) => {
-    const [client, server] = await world.pair();
-    client.connection.write(pattern(33_554_432));
-    await server.received(1);
-    client.connection.destroy();
-    assert.equal(await client.closed, undefined);
-    await server.closed;
-    assert.notEqual(server.size, 33_554_432, 'all of it arrived');
-  });
-
-  check('destroy() by the reader ends a large write', async (world) => {
-    const [client, server] = await world.pair();
-    client.connection.write(pattern(33_554_432));
-    await server.received(1);
-    server.connection.destroy();
-    await server.closed;
-    const heard = await client.closed;
-    assert.ok(heard === undefined || isBusError(heard, 'NODE_UNREACHABLE'), String(heard));
-  });
-
-  check('destroy() cuts a close() short', async (world) => {
-    const [client] = await world.pair({ openServer: false });
-    client.connection.write(pattern(33_554_432)); // nobody reads it, so close() would wait
-    client.connection.close();
+  check('close() gives up after a second when nobody reads, and says so; destroy() cuts it short', async (world) => {
+    const [patient] = await world.pair({ openServer: false });
+    const [hasty] = await world.pair({ openServer: false });
+    for (const { connection } of [patient, hasty]) {
+      connection.write(pattern(33_554_432));
+      connection.close();
+    }
     const reason = new Error('no time');
-    client.connection.destroy(reason);
-    assert.equal(await client.closed, reason);
-  });
-
-  check('close() gives up after a second when nobody reads, and says so', async (world) => {
-    const [client] = await world.pair({ openServer: false });
-    client.connection.write(pattern(33_554_432));
-    client.connection.close();
-    assert.ok(isBusError(await client.closed, 'TIMEOUT'));
+    hasty.connection.destroy(reason);
+    assert.equal(await hasty.closed, reason);
+    assert.equal(patient.closings, 0);
+    assert.ok(isBusError(await patient.closed, 'TIMEOUT'), 'closed without TIMEOUT');
   });
 
   check('closed is never called from within close() or destroy()', async (world) => {
@@ -232,48 +200,35 @@ function listeningTests(check: Check): void {
   });
 
   check('listening twice at one address is ADDRESS_IN_USE, and the first goes on', async (world) => {
-    const [listening, arrivals] = await world.collect();
+    const [listening, next] = await world.collect();
     const again = world.fixture.transport.listen(parseAddress(listening.address), nothing);
     await assert.rejects(again, (error) => isBusError(error, 'ADDRESS_IN_USE'));
     await world.dial(listening.address);
-    await arrivals.next();
+    await next();
   });
 
-  check('a listener tells its real address', async (world) => {
-    const [listening] = await world.collect();
-    const address = parseAddress(listening.address);
-    assert.equal(address.scheme, world.fixture.address.scheme);
-    if (address.scheme === 'tcp') assert.notEqual(address.port, 0);
+  check('a listener tells its real address, with the port that was chosen', async (world) => {
+    const [{ address }] = await world.collect();
+    assert.doesNotMatch(address, /:0$/);
+    assert.equal(parseAddress(address).scheme, world.fixture.address().scheme);
   });
 
-  check('a closed listener takes no more connections, and its address is free', async (world) => {
+  check('a closed listener takes no more connections; closed again, it leaves the next owner alone', async (world) => {
     const [listening] = await world.collect();
     await listening.close();
     const address = parseAddress(listening.address);
     const late = world.fixture.transport.dial(address, { timeout: dialTimeout });
     await assert.rejects(late, (error) => isBusError(error, 'NODE_UNREACHABLE'));
-    const [, arrivals] = await world.collect(address);
-    await world.dial(listening.address);
-    await arrivals.next();
-  });
-
-  check('closing a listener twice is harmless, also when the address has a new owner', async (world) => {
-    const [listening] = await world.collect();
-    await listening.close();
-    const [, arrivals] = await world.collect(parseAddress(listening.address));
+    const [, next] = await world.collect(address);
     await listening.close();
     await world.dial(listening.address);
-    await arrivals.next();
+    await next();
   });
 
   check('connections outlive their listener', async (world) => {
-    const [listening, arrivals] = await world.collect();
-    const client = await world.dial(listening.address);
-    const server = await arrivals.next();
-    await listening.close();
-    client.open();
-    server.open();
-    client.connection.write(text('still here'));
+    const [client, server] = await world.pair();
+    await world.closeListeners();
+    client.connection.write(Buffer.from('still here'));
     assert.equal((await server.received(10)).toString(), 'still here');
   });
 }
@@ -286,15 +241,18 @@ function stateTests(check: Check, state: 'open' | 'closing' | 'closed'): void {
     return [client, server];
   };
 
-  check(`while ${state}, write() never throws${state === 'open' ? '' : ' and drops its chunk'}`, async (world) => {
-    const [client, server] = await reach(world);
-    const took = client.connection.write(text('word'));
-    assert.equal(took, state === 'open');
-    if (state === 'open') assert.equal((await server.received(4)).toString(), 'word');
-    client.connection.close();
-    await server.closed;
-    assert.equal(server.size, state === 'open' ? 4 : 0);
-  });
+  check(
+    `while ${state}, write() ${state === 'open' ? 'sends' : 'drops'} its chunk and open() is refused`,
+    async (world) => {
+      const [client, server] = await reach(world);
+      assert.throws(() => client.connection.open({ data: nothing, drain: nothing, closed: nothing }), BusError);
+      assert.equal(client.connection.write(Buffer.from('word')), state === 'open');
+      if (state === 'open') assert.equal((await server.received(4)).toString(), 'word');
+      client.connection.close();
+      await server.closed;
+      assert.equal(server.size, state === 'open' ? 4 : 0);
+    },
+  );
 
   for (const verb of ['close', 'destroy'] as const) {
     check(`while ${state}, ${verb}() is harmless when repeated, and closed is called once`, async (world) => {
@@ -304,15 +262,9 @@ function stateTests(check: Check, state: 'open' | 'closing' | 'closed'): void {
       client.connection[verb]();
       client.connection.destroy(new Error('too late'));
       await turns();
-      assert.equal(client.closings, 1);
-      assert.equal(server.closings, 1);
+      assert.deepEqual([client.closings, server.closings], [1, 1]);
     });
   }
-
-  check(`while ${state}, opening a second time is refused`, async (world) => {
-    const [client] = await reach(world);
-    assert.throws(() => client.connection.open({ data: nothing, drain: nothing, closed: nothing }), BusError);
-  });
 }
 
 /** One end of a connection, and what it was told. */
@@ -357,9 +309,7 @@ class End {
   }
 
   /** All that came in. */
-  bytes(): Buffer {
-    return Buffer.concat(this.#chunks);
-  }
+  bytes = (): Buffer => Buffer.concat(this.#chunks);
 
   /** All that came in, once it is `count` bytes. */
   async received(count: number): Promise<Buffer> {
@@ -379,26 +329,6 @@ class End {
   }
 }
 
-/** What comes in at a listener. */
-class Arrivals {
-  readonly #ends: End[] = [];
-  #waiting: ((end: End) => void) | undefined;
-
-  add(end: End): void {
-    if (this.#waiting === undefined) this.#ends.push(end);
-    else this.#waiting(end);
-    this.#waiting = undefined;
-  }
-
-  next(): Promise<End> {
-    const end = this.#ends.shift();
-    if (end !== undefined) return Promise.resolve(end);
-    return new Promise((resolve) => {
-      this.#waiting = resolve;
-    });
-  }
-}
-
 /** What a test opened, closed after it. */
 class World {
   readonly fixture: TransportFixture;
@@ -409,18 +339,18 @@ class World {
     this.fixture = fixture;
   }
 
-  async listen(accept: (connection: Connection) => void, address = this.fixture.address): Promise<Listener> {
+  /** Listens; each call of the function that is returned resolves to the next connection that came in. */
+  async collect(address = this.fixture.address()): Promise<[listener: Listener, next: () => Promise<End>]> {
+    const places: Deferred<End>[] = [];
+    const place = (i: number): Deferred<End> => (places[i] = places[i] ?? deferred<End>());
+    let came = 0;
+    let taken = 0;
     const listener = await this.fixture.transport.listen(address, (connection) => {
       this.#connections.push(connection);
-      accept(connection);
+      place(came++).resolve(new End(connection));
     });
     this.#listeners.push(listener);
-    return listener;
-  }
-
-  async collect(address = this.fixture.address): Promise<[Listener, Arrivals]> {
-    const arrivals = new Arrivals();
-    return [await this.listen((connection) => arrivals.add(new End(connection)), address), arrivals];
+    return [listener, () => place(taken++).promise];
   }
 
   async dial(address: string): Promise<End> {
@@ -431,29 +361,26 @@ class World {
 
   /** The two ends of a connection, both open unless asked otherwise. */
   async pair({ openServer = true } = {}): Promise<[client: End, server: End]> {
-    const { address } = this.fixture;
-    const fresh: Address =
-      address.scheme === 'unix' ? { ...address, path: `${address.path}${this.#listeners.length}` } : address;
-    const [listener, arrivals] = await this.collect(fresh);
+    const [listener, next] = await this.collect();
     const client = await this.dial(listener.address);
-    const server = await arrivals.next();
+    const server = await next();
     client.open();
     if (openServer) server.open();
     return [client, server];
   }
 
+  async closeListeners(): Promise<void> {
+    for (const listener of this.#listeners) await listener.close();
+  }
+
   async close(): Promise<void> {
     for (const connection of this.#connections) connection.destroy();
-    for (const listener of this.#listeners) await listener.close();
+    await this.closeListeners();
     await this.fixture.close?.();
   }
 }
 
 function nothing(): void {}
-
-function text(value: string): Uint8Array {
-  return new TextEncoder().encode(value);
-}
 
 /** Bytes that show when some are missing, doubled or swapped. */
 function pattern(length: number): Buffer {

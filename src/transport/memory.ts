@@ -3,16 +3,8 @@ import { BusError } from '../core/errors.ts';
 import { Lifecycle } from '../core/lifecycle.ts';
 import { Ring } from '../core/ring.ts';
 import { type Address, formatAddress, formatHost } from './address.ts';
-import {
-  type Connection,
-  type ConnectionEvents,
-  type ConnectionState,
-  closeTimeout,
-  connectionTransitions,
-  highWaterMark,
-  type Listener,
-  type Transport,
-} from './transport.ts';
+import type { Connection, ConnectionEvents, ConnectionState, Listener, Transport } from './transport.ts';
+import { closeTimeout, connectionTransitions, highWaterMark } from './transport.ts';
 
 /** Options of a {@link MemoryNetwork}. */
 export interface MemoryNetworkOptions {
@@ -40,13 +32,12 @@ const instant = 0.001;
  */
 export class MemoryNetwork {
   /** @internal */ readonly clock: Clock;
+  /** @internal The ends that are not closed yet. */ readonly connections = new Set<MemoryConnection>();
   readonly #delay: { readonly min: number; readonly max: number };
   readonly #listeners = new Map<string, Entry>();
   /** Who listens, or last listened, at an address: that is where a dial goes. */
   readonly #hosts = new Map<string, string>();
   readonly #cuts = new Set<string>();
-  readonly #wires = new Set<Wire>();
-  readonly #connections = new Set<MemoryConnection>();
   #port = firstDynamicPort;
 
   constructor(options: MemoryNetworkOptions) {
@@ -76,18 +67,18 @@ export class MemoryNetwork {
   heal(a: string, b: string, direction: 'both' | 'forth' = 'both'): void {
     this.#cuts.delete(route(a, b));
     if (direction === 'both') this.#cuts.delete(route(b, a));
-    for (const wire of this.#wires) wire.resume();
+    for (const connection of this.connections) connection.resume();
   }
 
   /** Breaks every connection between two hosts; both ends hear of it. */
   reset(a: string, b: string): void {
-    for (const connection of this.#connections) {
+    for (const connection of this.connections) {
       if (connection.joins(a, b)) this.clock.immediate(() => connection.break());
     }
   }
 
   /** @internal */
-  bind(address: Address, entry: Entry): string {
+  bind(address: Address, entry: Entry): Listener {
     let text = formatAddress(address);
     if (address.scheme === 'tcp' && address.port === 0) {
       do text = formatAddress({ ...address, port: this.#nextPort() });
@@ -96,12 +87,10 @@ export class MemoryNetwork {
     if (this.#listeners.has(text)) throw new BusError('ADDRESS_IN_USE', `${text} is in use: somebody listens there`);
     this.#listeners.set(text, entry);
     this.#hosts.set(text, entry.host);
-    return text;
-  }
-
-  /** @internal */
-  unbind(text: string, entry: Entry): void {
-    if (this.#listeners.get(text) === entry) this.#listeners.delete(text);
+    const close = async (): Promise<void> => {
+      if (this.#listeners.get(text) === entry) this.#listeners.delete(text);
+    };
+    return { address: text, close };
   }
 
   /** @internal */
@@ -152,22 +141,6 @@ export class MemoryNetwork {
     return this.#cuts.has(key);
   }
 
-  /** @internal */
-  join(connection: MemoryConnection, ...wires: Wire[]): void {
-    this.#connections.add(connection);
-    for (const wire of wires) this.#wires.add(wire);
-  }
-
-  /** @internal */
-  leave(connection: MemoryConnection): void {
-    this.#connections.delete(connection);
-  }
-
-  /** @internal */
-  forget(wire: Wire): void {
-    this.#wires.delete(wire);
-  }
-
   #nextPort(): number {
     const port = this.#port;
     this.#port = port === 65_535 ? firstDynamicPort : port + 1;
@@ -188,9 +161,7 @@ export class MemoryTransport implements Transport {
   }
 
   async listen(address: Address, accept: (connection: Connection) => void): Promise<Listener> {
-    const entry: Entry = { host: this.host, accept };
-    const text = this.#network.bind(address, entry);
-    return { address: text, close: async () => this.#network.unbind(text, entry) };
+    return this.#network.bind(address, { host: this.host, accept });
   }
 
   dial(address: Address, options: { readonly timeout: number }): Promise<Connection> {
@@ -300,7 +271,7 @@ class MemoryConnection implements Connection {
     this.remote = remote;
     this.#out = out;
     this.#in = into;
-    network.join(this, out, into);
+    network.connections.add(this);
   }
 
   pair(peer: MemoryConnection): void {
@@ -312,6 +283,12 @@ class MemoryConnection implements Connection {
   joins(a: string, b: string): boolean {
     const { from, to } = this.#out;
     return (from === a && to === b) || (from === b && to === a);
+  }
+
+  /** A link was healed. */
+  resume(): void {
+    this.#out.resume();
+    this.#in.resume();
   }
 
   open(events: ConnectionEvents): void {
@@ -405,11 +382,7 @@ class MemoryConnection implements Connection {
     if (this.#life.state === 'closed') return;
     this.#life.to('closed');
     this.#timer?.cancel();
-    this.#network.leave(this);
-    if (this.#peer === undefined || this.#peer.#life.state === 'closed') {
-      this.#network.forget(this.#in);
-      this.#network.forget(this.#out);
-    }
+    this.#network.connections.delete(this);
     this.#events?.closed(this.#error);
   }
 }

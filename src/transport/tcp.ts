@@ -6,16 +6,8 @@ import type { Clock, Timer } from '../core/clock.ts';
 import { BusError } from '../core/errors.ts';
 import { Lifecycle } from '../core/lifecycle.ts';
 import { type Address, formatAddress, formatHost, type UnixAddress } from './address.ts';
-import {
-  type Connection,
-  type ConnectionEvents,
-  type ConnectionState,
-  closeTimeout,
-  connectionTransitions,
-  highWaterMark,
-  type Listener,
-  type Transport,
-} from './transport.ts';
+import type { Connection, ConnectionEvents, ConnectionState, Listener, Transport } from './transport.ts';
+import { closeTimeout, connectionTransitions, highWaterMark } from './transport.ts';
 
 /** TCP and Unix sockets. Nagle's algorithm is off, and so is keep-alive: the session pings. */
 export class TcpTransport implements Transport {

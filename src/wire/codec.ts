@@ -148,40 +148,39 @@ function writeNumber(value: number): void {
   if ((value | 0) === value && (value !== 0 || 1 / value > 0)) {
     if (value >= 0) {
       if (value < 0x80) block[at++] = value;
-      else if (value < 0x100) {
-        block[at++] = 0xcc;
-        block[at++] = value;
-      } else if (value < 0x10000) {
-        block[at++] = 0xcd;
-        block[at++] = value >> 8;
-        block[at++] = value;
-      } else {
-        block[at] = 0xce;
-        view.setUint32(at + 1, value);
-        at += 5;
-      }
+      else if (value < 0x100) put8(0xcc, value);
+      else if (value < 0x10000) put16(0xcd, value);
+      else put32(0xce, value);
     } else if (value >= -0x20) block[at++] = value;
-    else if (value >= -0x80) {
-      block[at++] = 0xd0;
-      block[at++] = value;
-    } else if (value >= -0x8000) {
-      block[at++] = 0xd1;
-      block[at++] = value >> 8;
-      block[at++] = value;
-    } else {
-      block[at] = 0xd2;
-      view.setInt32(at + 1, value);
-      at += 5;
-    }
+    else if (value >= -0x80) put8(0xd0, value);
+    else if (value >= -0x8000) put16(0xd1, value);
+    else put32(0xd2, value);
   } else if (value >= 0x8000_0000 && value >>> 0 === value) {
-    block[at] = 0xce;
-    view.setUint32(at + 1, value);
-    at += 5;
+    put32(0xce, value);
   } else {
     block[at] = 0xcb;
     view.setFloat64(at + 1, value);
     at += 9;
   }
+}
+
+// A token and what follows it; negative numbers end up in two's complement.
+function put8(token: number, value: number): void {
+  block[at] = token;
+  block[at + 1] = value;
+  at += 2;
+}
+
+function put16(token: number, value: number): void {
+  block[at] = token;
+  view.setUint16(at + 1, value);
+  at += 3;
+}
+
+function put32(token: number, value: number): void {
+  block[at] = token;
+  view.setUint32(at + 1, value);
+  at += 5;
 }
 
 function writeBigint(value: bigint, code: ErrorCode): void {
@@ -228,18 +227,11 @@ function writeLongString(value: string): void {
   const length = block.write(value, at + guess, 'utf8');
   const header = stringHeader(length);
   if (header !== guess) block.copyWithin(at + header, at + guess, at + guess + length);
-  if (header === 1) block[at] = 0xa0 | length;
-  else if (header === 2) {
-    block[at] = 0xd9;
-    block[at + 1] = length;
-  } else if (header === 3) {
-    block[at] = 0xda;
-    view.setUint16(at + 1, length);
-  } else {
-    block[at] = 0xdb;
-    view.setUint32(at + 1, length);
-  }
-  at += header + length;
+  if (header === 1) block[at++] = 0xa0 | length;
+  else if (header === 2) put8(0xd9, length);
+  else if (header === 3) put16(0xda, length);
+  else put32(0xdb, length);
+  at += length;
 }
 
 function stringHeader(bytes: number): number {
@@ -294,33 +286,16 @@ function writeMap(value: Record<string, unknown>, depth: number, code: ErrorCode
 /** The token and length of an array or a map. */
 function writeLength(length: number, small: number, token16: number): void {
   if (length < 16) block[at++] = small | length;
-  else if (length < 0x10000) {
-    block[at] = token16;
-    view.setUint16(at + 1, length);
-    at += 3;
-  } else {
-    block[at] = token16 + 1;
-    view.setUint32(at + 1, length);
-    at += 5;
-  }
+  else if (length < 0x10000) put16(token16, length);
+  else put32(token16 + 1, length);
 }
 
 function writeBinary(value: Uint8Array): void {
   const length = value.length;
   if (at + 5 + length > block.length) grow(5 + length);
-  if (length < 0x100) {
-    block[at] = 0xc4;
-    block[at + 1] = length;
-    at += 2;
-  } else if (length < 0x10000) {
-    block[at] = 0xc5;
-    view.setUint16(at + 1, length);
-    at += 3;
-  } else {
-    block[at] = 0xc6;
-    view.setUint32(at + 1, length);
-    at += 5;
-  }
+  if (length < 0x100) put8(0xc4, length);
+  else if (length < 0x10000) put16(0xc5, length);
+  else put32(0xc6, length);
   block.set(value, at);
   at += length;
 }

@@ -1,0 +1,436 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Bus } from '../../src/bus/bus.ts';
+import { BusError, type ErrorCode } from '../../src/core/errors.ts';
+import type { BusEvent } from '../../src/core/events.ts';
+import { TestCluster, type TestClusterOptions } from '../../src/testing/cluster.ts';
+
+function withCluster(name: string, run: (cluster: TestCluster) => Promise<void>, options?: TestClusterOptions): void {
+  test(name, { timeout: 30_000 }, async () => {
+    const cluster = new TestCluster(options);
+    await run(cluster);
+    await cluster.close();
+  });
+}
+
+function eventsOf(bus: Bus): BusEvent[] {
+  const events: BusEvent[] = [];
+  bus.on('*', (event) => events.push(event));
+  return events;
+}
+
+const failsWith = (code: ErrorCode) => (error: unknown) => error instanceof BusError && error.code === code;
+
+withCluster('a message reaches its subscribers on the leader, on other leaves and on its own node', async (cluster) => {
+  const lead = await cluster.leader();
+  const [a, b] = [await cluster.leaf('a'), await cluster.leaf('b')];
+  const got: string[] = [];
+  for (const bus of [lead, a, b]) {
+    await cluster.until(
+      bus.subscribe('t\\..*', (message) => got.push(`${bus.node}:${message.payload}:${message.source}`)),
+    );
+  }
+  for (const bus of [lead, a, b]) {
+    const receipt = await cluster.until(bus.publish('t.x', bus.node));
+    assert.deepEqual(
+      { ...receipt, id: '' },
+      { id: '', matched: 3, stored: 0, spooled: 0, level: 'memory', unreachable: [] },
+    );
+  }
+  await cluster.clock.advance(10);
+  const expected = ['lead', 'a', 'b'].flatMap((to) => ['lead', 'a', 'b'].map((from) => `${to}:${from}:${from}`));
+  assert.deepEqual(got.sort(), expected.sort());
+});
+
+withCluster(
+  'once subscribe has resolved, a publish on any node that can be reached matches it',
+  async (cluster) => {
+    await cluster.leader();
+    const [a, b] = [await cluster.leaf('a'), await cluster.leaf('b')];
+    for (let i = 0; i < 20; i++) {
+      await cluster.until(a.subscribe(`only\\.${i}`, () => {}));
+      assert.equal(b.explain(`only.${i}`).routes.length, 1);
+    }
+  },
+  { delay: { min: 1, max: 20 } },
+);
+
+withCluster('key, headers, id and payload arrive as they were published', async (cluster) => {
+  const lead = await cluster.leader();
+  const a = await cluster.leaf('a');
+  const got: Record<string, unknown>[] = [];
+  await cluster.until(lead.subscribe('.*', (message) => got.push(message.toJSON())));
+  const payload = { n: 1n, at: new Date(5), bytes: new Uint8Array([1, 2]), list: [null, true, 'ü', 1.5] };
+  await cluster.until(a.publish('x', payload, { id: 'my-id', key: 'k', headers: { trace: 't' } }));
+  await cluster.until(a.publish('y', 'plain'));
+  const [x, y] = got;
+  assert.deepEqual(
+    { ...x, publishedAt: 0 },
+    { id: 'my-id', topic: 'x', payload, headers: { trace: 't' }, key: 'k', publishedAt: 0, source: 'a' },
+  );
+  assert.equal(y?.payload, 'plain');
+  assert.match(String(y?.id), /^[0-9a-f]{16}\.\d+$/);
+});
+
+withCluster(
+  'a cut link: both sides report suspect, publishes name whom they cannot reach, and nothing is lost or doubled',
+  async (cluster) => {
+    const lead = await cluster.leader();
+    const a = await cluster.leaf('a');
+    const [leadEvents, aEvents] = [eventsOf(lead), eventsOf(a)];
+    const got: unknown[] = [];
+    await cluster.until(lead.subscribe('n', (message) => got.push(message.payload), { name: 'counter' }));
+    const owed: number[] = [];
+    let named = 0;
+    let next = 0;
+    const publish = async (): Promise<void> => {
+      const n = next++;
+      const receipt = await a.publish('n', n);
+      if (receipt.unreachable.length === 0) owed.push(n);
+      else {
+        assert.deepEqual(receipt.unreachable, ['lead/counter']);
+        named++;
+      }
+    };
+    const pending: Promise<void>[] = [];
+    const during = async (ms: number): Promise<void> => {
+      for (let t = 0; t < ms; t += 50) {
+        pending.push(publish());
+        await cluster.clock.advance(50);
+      }
+    };
+    await during(1000);
+    cluster.network.cut('lead', 'a');
+    await during(10_000);
+    assert.ok(leadEvents.some((event) => event.type === 'node.suspect' && event.node === 'a'));
+    assert.ok(aEvents.some((event) => event.type === 'node.suspect' && event.node === 'lead'));
+    assert.ok(aEvents.some((event) => event.type === 'leader.lost'));
+    cluster.network.heal('lead', 'a');
+    await during(5000);
+    await cluster.until(Promise.all(pending));
+    assert.ok(aEvents.some((event) => event.type === 'leader.found'));
+    assert.ok(named > 100, `${named} named`);
+    assert.ok(owed.length > 100, `${owed.length} owed`);
+    assert.deepEqual(
+      got.filter((n) => owed.includes(n as number)),
+      owed,
+    );
+    assert.equal(new Set(got).size, got.length);
+    assert.ok(!leadEvents.some((event) => event.type === 'node.down'));
+  },
+);
+
+withCluster('what was emitted while a node is suspect waits and arrives in order when it is back', async (cluster) => {
+  await cluster.leader();
+  const [a, b] = [await cluster.leaf('a'), await cluster.leaf('b')];
+  const got: unknown[] = [];
+  await cluster.until(b.subscribe('n', (message) => got.push(message.payload)));
+  cluster.network.cut('lead', 'b');
+  await cluster.clock.advance(5000);
+  for (let n = 0; n < 100; n++) assert.equal(a.emit('n', n), true);
+  await cluster.clock.advance(1000);
+  assert.deepEqual(got, []);
+  cluster.network.heal('lead', 'b');
+  await cluster.clock.advance(5000);
+  assert.deepEqual(
+    got,
+    Array.from({ length: 100 }, (_, n) => n),
+  );
+});
+
+withCluster(
+  'a node that stays away is down: its routes go, what was emitted to it is counted as dropped, and it may return',
+  async (cluster) => {
+    const lead = await cluster.leader();
+    const [a, b] = [await cluster.leaf('a'), await cluster.leaf('b')];
+    const got: unknown[] = [];
+    await cluster.until(b.subscribe('n', (message) => got.push(message.payload), { name: 'sub-b' }));
+    const [leadEvents, aEvents] = [eventsOf(lead), eventsOf(a)];
+    cluster.network.cut('lead', 'b');
+    await cluster.clock.advance(5000);
+    for (let n = 0; n < 10; n++) a.emit('n', n);
+    await cluster.clock.advance(15_000);
+    for (const events of [leadEvents, aEvents])
+      assert.ok(events.some((event) => event.type === 'node.down' && event.node === 'b'));
+    assert.deepEqual(
+      aEvents.find((event) => event.type === 'message.dropped'),
+      { type: 'message.dropped', subscription: 'sub-b', node: 'b', count: 10, reason: 'unreachable' },
+    );
+    assert.equal((await cluster.until(a.publish('n', 'nobody'))).matched, 0);
+    cluster.network.heal('lead', 'b');
+    await cluster.clock.advance(5000);
+    const receipt = await cluster.until(a.publish('n', 'back'));
+    assert.deepEqual([receipt.matched, receipt.unreachable], [1, []]);
+    await cluster.clock.advance(100);
+    assert.deepEqual(got, ['back']);
+  },
+);
+
+withCluster(
+  'a leader that returns learns everything again, and what was subscribed meanwhile is not lost',
+  async (cluster) => {
+    const first = await cluster.leader();
+    const [a, b] = [await cluster.leaf('a'), await cluster.leaf('b')];
+    const got: unknown[] = [];
+    await cluster.until(b.subscribe('before', (message) => got.push(message.payload), { name: 'before' }));
+    const epoch = (await a.status()).leader?.epoch;
+    cluster.crash(first, [a, b]);
+    await cluster.clock.advance(2000);
+    // Without a leader, subscribing holds up nobody and publishing names whom it cannot reach.
+    await cluster.until(
+      b.subscribe('meanwhile', (message) => got.push(message.payload), { name: 'meanwhile' }),
+      10,
+    );
+    assert.deepEqual((await cluster.until(a.publish('before', 0), 10)).unreachable, ['b/before']);
+    assert.equal((await cluster.until(b.publish('meanwhile', 'own node'), 10)).matched, 1);
+    await first.close({ timeout: 0 }).catch(() => {});
+    cluster.network.heal('lead', 'a');
+    cluster.network.heal('lead', 'b');
+    const second = await cluster.leader();
+    await cluster.clock.advance(6000);
+    for (const node of [second, a]) {
+      for (const topic of ['before', 'meanwhile']) {
+        const receipt = await cluster.until(node.publish(topic, `${topic} from ${node.node}`));
+        assert.deepEqual([receipt.matched, receipt.unreachable], [1, []]);
+      }
+    }
+    await cluster.clock.advance(100);
+    assert.equal(got.length, 5);
+    const later = (await a.status()).leader?.epoch;
+    assert.ok(epoch !== undefined && later !== undefined);
+    assert.ok(Number(later.split('.')[1]) > Number(epoch.split('.')[1]), `${later} is above ${epoch}`);
+  },
+);
+
+withCluster(
+  'until a new leader has settled, a member keeps those that it does not name yet, as unreachable',
+  async (cluster) => {
+    const first = await cluster.leader();
+    const [a, b] = [await cluster.leaf('a'), await cluster.leaf('b')];
+    await cluster.until(b.subscribe('t', () => {}, { name: 's' }));
+    cluster.crash(first, [a, b]);
+    await cluster.clock.advance(1000);
+    await first.close({ timeout: 0 }).catch(() => {});
+    cluster.network.heal('lead', 'a'); // b stays away
+    await cluster.leader();
+    await cluster.clock.advance(3000);
+    assert.equal((await a.status()).leader?.linked, true);
+    assert.deepEqual((await cluster.until(a.publish('t', 1))).unreachable, ['b/s']);
+    await cluster.clock.advance(8000);
+    assert.equal((await cluster.until(a.publish('t', 2))).matched, 0);
+  },
+);
+
+withCluster(
+  'a name whose link is alive refuses a newcomer; when the link has gone, the newcomer replaces it',
+  async (cluster) => {
+    const lead = await cluster.leader();
+    const a = await cluster.leaf('a');
+    await assert.rejects(cluster.leaf('a', { joinTimeout: 2000 }), failsWith('NAME_TAKEN'));
+    await assert.rejects(cluster.leaf('lead', { joinTimeout: 2000 }), failsWith('NAME_TAKEN'));
+    const events = eventsOf(lead);
+    cluster.crash(a, [lead]);
+    await cluster.clock.advance(10);
+    cluster.network.heal('a', 'lead');
+    await cluster.leaf('a');
+    const joined = events.filter((event) => event.type === 'node.joined');
+    assert.equal(joined.length, 1);
+  },
+);
+
+withCluster('a wrong secret, another cluster and other frame limits are refused at once', async (cluster) => {
+  await cluster.leader('lead', { secret: 'a secret of the cluster' });
+  const refused = failsWith('HANDSHAKE_REFUSED');
+  await assert.rejects(cluster.leaf('a', { secret: 'another secret of it' }), refused);
+  await assert.rejects(cluster.leaf('a'), refused);
+  await assert.rejects(cluster.leaf('a', { secret: 'a secret of the cluster', cluster: 'other' }), refused);
+  await assert.rejects(cluster.leaf('a', { secret: 'a secret of the cluster', limits: { frame: 1_000_000 } }), refused);
+  await cluster.leaf('a', { secret: 'a secret of the cluster' });
+});
+
+withCluster('without a leader, opening a bus fails with NO_LEADER after joinTimeout', async (cluster) => {
+  const before = cluster.clock.monotonic();
+  await assert.rejects(cluster.leaf('a', { joinTimeout: 3000 }), failsWith('NO_LEADER'));
+  assert.ok(cluster.clock.monotonic() - before <= 4000);
+});
+
+withCluster(
+  'a full mailbox on another node holds publishers back, and every message arrives once and in order',
+  async (cluster) => {
+    const lead = await cluster.leader();
+    const a = await cluster.leaf('a');
+    const got: unknown[] = [];
+    const sub = await cluster.until(
+      lead.subscribe('n', (message) => got.push(message.payload), { limits: { messages: 100 } }),
+    );
+    sub.pause();
+    let emitted = 0;
+    while (a.emit('n', emitted)) emitted++;
+    assert.ok(emitted >= 8192 && emitted < 9000, `${emitted} fit into the outbox`);
+    const blocked = a.publish('n', 'waits', { timeout: 500 });
+    blocked.catch(() => {});
+    await cluster.clock.advance(1000);
+    await assert.rejects(blocked, failsWith('TIMEOUT'));
+    assert.equal(sub.stats().waiting, 100);
+    sub.resume();
+    await cluster.clock.advance(20_000);
+    assert.deepEqual(
+      got,
+      Array.from({ length: emitted }, (_, n) => n),
+    );
+  },
+);
+
+withCluster(
+  'a mailbox that rejects says so to a publisher on another node, and what is emitted is counted as refused',
+  async (cluster) => {
+    const lead = await cluster.leader();
+    const a = await cluster.leaf('a');
+    const sub = await cluster.until(
+      lead.subscribe('n', () => {}, { name: 'small', limits: { messages: 2, overflow: 'reject' } }),
+    );
+    sub.pause();
+    const events = eventsOf(a);
+    await cluster.until(a.publish('n', 1));
+    await cluster.until(a.publish('n', 2));
+    await assert.rejects(cluster.until(a.publish('n', 3)), (error: BusError) => {
+      assert.equal(error.code, 'MAILBOX_FULL');
+      assert.deepEqual(error.failures, [{ subscription: 'small', node: 'lead', code: 'MAILBOX_FULL' }]);
+      assert.equal(error.receipt?.matched, 1);
+      return true;
+    });
+    assert.equal(a.emit('n', 4), true);
+    await cluster.clock.advance(100);
+    assert.deepEqual(
+      events.filter((event) => event.type === 'message.dropped'),
+      [{ type: 'message.dropped', subscription: 'small', node: 'lead', count: 1, reason: 'refused' }],
+    );
+    assert.equal(sub.stats().refused, 2);
+  },
+);
+
+withCluster('closing a leaf sends what it has emitted first, and the others see it leave', async (cluster) => {
+  const lead = await cluster.leader();
+  const [a, b] = [await cluster.leaf('a'), await cluster.leaf('b')];
+  const got: unknown[] = [];
+  await cluster.until(b.subscribe('n', (message) => got.push(message.payload)));
+  const events = eventsOf(b);
+  for (let n = 0; n < 3000; n++) a.emit('n', n);
+  await cluster.until(a.close());
+  await cluster.clock.advance(100);
+  assert.equal(got.length, 3000);
+  assert.deepEqual(
+    events.map((event) => event.type),
+    ['node.left'],
+  );
+  assert.equal((await lead.status()).members.length, 2);
+});
+
+withCluster(
+  'status and unsubscribe reach other nodes through the leader, and say when they cannot',
+  async (cluster) => {
+    const lead = await cluster.leader();
+    const [a, b] = [await cluster.leaf('a'), await cluster.leaf('b')];
+    await cluster.until(b.subscribe('t', () => {}, { name: 's' }));
+    const status = await cluster.until(a.status({ node: 'b' }));
+    assert.deepEqual(
+      status.subscriptions.map(({ name, pattern }) => [name, pattern]),
+      [['s', 't']],
+    );
+    assert.deepEqual((await cluster.until(lead.status({ node: 'a' }))).node, 'a');
+    await cluster.until(a.unsubscribe('s', { node: 'b' }));
+    assert.equal(a.explain('t').routes.length, 0);
+    await assert.rejects(cluster.until(a.unsubscribe('s', { node: 'b' })), failsWith('NOT_FOUND'));
+    await assert.rejects(cluster.until(a.status({ node: 'nobody' })), failsWith('NODE_UNREACHABLE'));
+    cluster.network.cut('a', 'lead');
+    await cluster.clock.advance(4000);
+    await assert.rejects(cluster.until(a.status({ node: 'b' })), failsWith('NO_LEADER'));
+  },
+);
+
+withCluster('a handler on one node may publish to another: its delivery settles after the receipt', async (cluster) => {
+  const lead = await cluster.leader();
+  const [a, b] = [await cluster.leaf('a'), await cluster.leaf('b')];
+  const got: unknown[] = [];
+  await cluster.until(b.subscribe('out', (message) => got.push(message.payload)));
+  const sub = await cluster.until(
+    a.subscribe('in', async (message, context) => context.publish('out', message.payload)),
+  );
+  await cluster.until(lead.publish('in', 'x'));
+  await cluster.until(sub.drain());
+  await cluster.clock.advance(10);
+  assert.deepEqual(got, ['x']);
+});
+
+for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
+  withCluster(
+    `links that break at random lose nothing, double nothing and keep each publisher's order (seed ${seed})`,
+    async (cluster) => {
+      const lead = await cluster.leader();
+      const leaves = [await cluster.leaf('a'), await cluster.leaf('b'), await cluster.leaf('c')];
+      const got = new Map<string, number[]>();
+      for (const bus of [leaves[1], lead]) {
+        await cluster.until(
+          (bus as Bus).subscribe(
+            'n',
+            (message) => {
+              const key = `${bus?.node}<${message.source}`;
+              got.set(key, [...(got.get(key) ?? []), message.payload as number]);
+            },
+            { limits: { messages: 50 } },
+          ),
+        );
+      }
+      const owed = new Map<string, number[]>();
+      const pending: Promise<void>[] = [];
+      let n = 0;
+      for (let round = 0; round < 200; round++) {
+        for (const bus of [leaves[0], leaves[2], lead] as Bus[]) {
+          for (let i = 0; i < 5; i++) {
+            const number = n++;
+            pending.push(
+              bus.publish('n', number).then(
+                ({ unreachable }) => {
+                  for (const to of ['b', 'lead']) {
+                    if (unreachable.some((name) => name.startsWith(`${to}/`))) continue;
+                    owed.set(`${to}<${bus.node}`, [...(owed.get(`${to}<${bus.node}`) ?? []), number]);
+                  }
+                },
+                (error: unknown) => assert.ok(error instanceof BusError),
+              ),
+            );
+          }
+        }
+        if (cluster.clock.random() < 0.1)
+          cluster.network.reset('lead', ['a', 'b', 'c'][Math.floor(cluster.clock.random() * 3)] as string);
+        if (cluster.clock.random() < 0.03) {
+          const name = ['a', 'b', 'c'][Math.floor(cluster.clock.random() * 3)] as string;
+          cluster.network.cut('lead', name);
+          cluster.clock.timer(4000, () => cluster.network.heal('lead', name));
+        }
+        await cluster.clock.advance(50);
+      }
+      await cluster.clock.advance(15_000);
+      await cluster.until(Promise.all(pending));
+      await cluster.clock.advance(1000);
+      for (const [key, numbers] of got) {
+        assert.deepEqual(
+          numbers,
+          [...numbers].sort((x, y) => x - y),
+          `${key} in order, once`,
+        );
+        assert.equal(new Set(numbers).size, numbers.length);
+      }
+      for (const [key, numbers] of owed) {
+        const have = new Set(got.get(key));
+        assert.deepEqual(
+          numbers.filter((number) => !have.has(number)),
+          [],
+          `${key} has all that its receipts say`,
+        );
+      }
+      assert.ok([...owed.values()].flat().length > 1000);
+    },
+    { seed, delay: { min: 1, max: 15 } },
+  );
+}
