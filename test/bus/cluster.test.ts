@@ -281,6 +281,33 @@ withCluster(
   },
 );
 
+withCluster('a full mailbox behind the leader holds publishers back through the relay', async (cluster) => {
+  await cluster.leader();
+  const [a, b, c] = [await cluster.leaf('a'), await cluster.leaf('b'), await cluster.leaf('c')];
+  const got: string[] = [];
+  const sub = await cluster.until(
+    b.subscribe('n', (message) => got.push(`${message.source}${message.payload}`), { limits: { messages: 100 } }),
+  );
+  sub.pause();
+  const pending: Promise<unknown>[] = [];
+  for (let n = 0; n < 3000; n++) for (const bus of [a, c, b]) pending.push(bus.publish('n', n, { timeout: 60_000 }));
+  const outcomes = Promise.allSettled(pending);
+  await cluster.clock.advance(1000);
+  assert.equal(sub.stats().waiting, 100);
+  sub.resume();
+  const refused = (await cluster.until(outcomes)).filter(({ status }) => status === 'rejected').length;
+  await cluster.clock.advance(1000);
+  // Publishers on b itself wait in the mailbox's own queue, which is bounded too: those are told MAILBOX_FULL.
+  assert.equal(got.length + refused, 9000);
+  for (const source of ['a', 'c']) {
+    const numbers = got.filter((text) => text.startsWith(source)).map((text) => Number(text.slice(1)));
+    assert.deepEqual(
+      numbers,
+      Array.from({ length: 3000 }, (_, n) => n),
+    );
+  }
+});
+
 withCluster(
   'a mailbox that rejects says so to a publisher on another node, and what is emitted is counted as refused',
   async (cluster) => {
@@ -376,8 +403,11 @@ for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
             (message) => {
               const key = `${bus?.node}<${message.source}`;
               got.set(key, [...(got.get(key) ?? []), message.payload as number]);
+              // Now and then slow enough for the mailbox to fill, so that messages are refused and sent again.
+              if (cluster.clock.random() < 0.35) return new Promise<void>((done) => cluster.clock.timer(10, done));
+              return undefined;
             },
-            { limits: { messages: 50 } },
+            { limits: { messages: 40 } },
           ),
         );
       }

@@ -37,14 +37,16 @@ const unix = (path: string): Address => parseAddress(`unix:${path}`);
 for (const host of ['127.0.0.1', '[::1]']) {
   transportSuite(`tcp://${host}`, async () => ({
     transport,
-    address: parseAddress(`tcp://${host}:0`),
+    address: () => parseAddress(`tcp://${host}:0`),
     dead: parseAddress(`tcp://${host}:${await freePort(host.replace(/[[\]]/g, ''))}`),
   }));
 }
 
 transportSuite('unix:', async () => {
   const { path, remove } = await folder();
-  return { transport, address: unix(join(path, 'a')), dead: unix(join(path, 'nobody')), close: remove };
+  let count = 0;
+  const address = (): Address => unix(join(path, String(count++)));
+  return { transport, address, dead: unix(join(path, 'nobody')), close: remove };
 });
 
 test('a dial that failed leaves no timer behind', async () => {

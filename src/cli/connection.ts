@@ -1,0 +1,105 @@
+import { readFileSync } from 'node:fs';
+import type { ArgsDef } from 'citty';
+import { pino } from 'pino';
+import { type Bus, createBus } from '../bus/bus.ts';
+import type { BusOptions } from '../bus/options.ts';
+import { systemClock } from '../core/clock.ts';
+import { BusError, type ErrorCode } from '../core/errors.ts';
+import { readDuration } from './arguments.ts';
+import { exitCodes, failureOf, misuse } from './failure.ts';
+
+/** What every command takes to find its cluster. */
+export const connectionArguments = {
+  leader: {
+    type: 'string',
+    valueHint: 'address',
+    description: 'The leader to join (or MAILVAN_LEADER; else tcp://127.0.0.1:1900)',
+  },
+  secret: {
+    type: 'string',
+    valueHint: 'text',
+    description: "The cluster's secret (or MAILVAN_SECRET, which other users of this machine cannot see)",
+  },
+  'secret-file': { type: 'string', valueHint: 'path', description: 'A file with the secret' },
+  cluster: { type: 'string', valueHint: 'name', description: "The cluster's name (else default)" },
+  node: { type: 'string', valueHint: 'name', description: 'The name of this node (else cli-…, a new one each time)' },
+  timeout: { type: 'string', valueHint: 'time', description: 'How long to wait: 500ms, 10s, 2m (else 10s)' },
+  json: { type: 'boolean', description: 'Print JSON, one object a line; errors too, on stderr' },
+  'log-level': {
+    type: 'enum',
+    options: ['debug', 'info', 'warn', 'error', 'silent'],
+    description: 'How much of its log the library writes to stderr (else error)',
+  },
+} as const satisfies ArgsDef;
+
+/** The connection options as they were given. */
+export interface ConnectionOptions {
+  readonly leader?: string | undefined;
+  readonly secret?: string | undefined;
+  readonly 'secret-file'?: string | undefined;
+  readonly cluster?: string | undefined;
+  readonly node?: string | undefined;
+  readonly timeout?: string | undefined;
+  readonly 'log-level'?: string | undefined;
+}
+
+/** How a leader is reached; `run` alone can be one. */
+export interface Leading {
+  readonly lead: boolean;
+  readonly listen: string | undefined;
+  readonly insecure: boolean;
+}
+
+/** What stands in the way of joining: the exit code is 3 whatever it is. */
+const refusals: readonly ErrorCode[] = [
+  'NO_LEADER',
+  'NODE_UNREACHABLE',
+  'HANDSHAKE_REFUSED',
+  'PROTOCOL_ERROR',
+  'NAME_TAKEN',
+];
+
+/** Joins the cluster, or opens one. @param command names the node, so that `status` shows what it is. */
+export async function connect(command: string, options: ConnectionOptions, leading?: Leading): Promise<Bus> {
+  const secret = secretOf(options);
+  const bus: BusOptions = {
+    node: options.node ?? `cli-${command}-${process.pid}-${suffix()}`,
+    leader: leading?.lead === true ? true : (options.leader ?? process.env.MAILVAN_LEADER ?? 'tcp://127.0.0.1:1900'),
+    logger: pino({ level: levelOf(options), base: {}, name: 'mailvan' }, pino.destination({ dest: 2, sync: true })),
+    ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
+    ...(options.timeout === undefined ? {} : { joinTimeout: readDuration('--timeout', options.timeout) }),
+    ...(secret === undefined ? {} : { secret }),
+    ...(leading?.listen === undefined ? {} : { listen: leading.listen }),
+    ...(leading?.insecure === true ? { insecure: true } : {}),
+  };
+  try {
+    return await createBus(bus);
+  } catch (error) {
+    const refused = error instanceof BusError && refusals.includes(error.code);
+    throw failureOf(error, refused ? exitCodes.connect : undefined);
+  }
+}
+
+function levelOf(options: ConnectionOptions): string {
+  const { options: levels } = connectionArguments['log-level'];
+  const level = options['log-level'] ?? 'error';
+  if ((levels as readonly string[]).includes(level)) return level;
+  throw misuse(`--log-level ${JSON.stringify(level)} must be one of ${levels.join(', ')}`);
+}
+
+function secretOf(options: ConnectionOptions): string | undefined {
+  const { secret, 'secret-file': path } = options;
+  if (path === undefined) return secret ?? process.env.MAILVAN_SECRET;
+  if (secret !== undefined) throw misuse('--secret and --secret-file are two ways to say the same: give one of them');
+  try {
+    return readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+  } catch (error) {
+    throw misuse(`--secret-file cannot be read: ${(error as Error).message}`); // readFileSync throws nothing else
+  }
+}
+
+function suffix(): string {
+  return Math.floor(systemClock.random() * 36 ** 4)
+    .toString(36)
+    .padStart(4, '0');
+}

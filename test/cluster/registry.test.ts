@@ -1,0 +1,299 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { Leader } from '../../src/cluster/leader.ts';
+import { Membership } from '../../src/cluster/membership.ts';
+import { Part, SyncWaiters } from '../../src/cluster/part.ts';
+import { Registry } from '../../src/cluster/registry.ts';
+import { VirtualClock } from '../../src/core/virtual-clock.ts';
+import {
+  type ControlFrame,
+  decodeFrame,
+  encodeFrame,
+  type Hello,
+  type SubscriptionEntry,
+} from '../../src/wire/frame.ts';
+
+const nothing = { joined() {}, changed() {}, gone() {}, added() {}, removed() {} };
+const retry = { attempts: 5, delay: 100, factor: 2, maxDelay: 30_000, jitter: 0.2 };
+const entryOf = (id: string): SubscriptionEntry => ({
+  id,
+  name: id,
+  pattern: { kind: 'string', source: id, flags: '' },
+  retry,
+});
+const overWire = (frame: ControlFrame): ControlFrame => decodeFrame(encodeFrame(frame).subarray(4));
+
+/** A leader and members, with a queue of frames between each pair that is emptied when the test says so. */
+class Net {
+  readonly clock = new VirtualClock();
+  readonly members = new Map<string, Node>();
+  readonly toMember = new Map<string, ControlFrame[]>();
+  readonly registry = new Registry(nothing);
+  readonly leader: Leader;
+  readonly part = new Part();
+  ownSynced = 0;
+
+  constructor() {
+    this.leader = new Leader(
+      {
+        clock: this.clock,
+        registry: this.registry,
+        send: (node, frame) => this.toMember.get(node)?.push(overWire(frame)),
+        synced: (version) => {
+          this.ownSynced = version;
+        },
+      },
+      { node: 'lead', incarnation: 'L', down: 15_000, settle: 7000 },
+    );
+  }
+
+  /** Delivers frames until nothing moves. */
+  run(): void {
+    for (let moved = true; moved; ) {
+      moved = false;
+      for (const [name, frames] of this.toMember) {
+        const frame = frames.shift();
+        if (frame === undefined) continue;
+        moved = true;
+        this.members.get(name)?.membership.take(frame);
+      }
+      for (const [name, member] of this.members) {
+        const frame = member.toLeader.shift();
+        if (frame === undefined) continue;
+        moved = true;
+        this.#lead(name, member, frame);
+      }
+    }
+  }
+
+  #lead(name: string, member: Node, frame: ControlFrame): void {
+    if (frame.type === 'join') {
+      member.joining.push(...frame.subscriptions);
+      if (frame.more) return;
+      this.toMember.set(name, []);
+      const hello = { node: name, incarnation: member.incarnation } as Hello;
+      this.leader.join(hello, { version: frame.version, subscriptions: member.joining.splice(0) });
+    } else if (frame.type === 'part') this.leader.part(name, frame);
+    else if (frame.type === 'applied') this.leader.applied(name, frame.version);
+    else if (frame.type === 'resync') this.leader.resync(name);
+  }
+
+  join(name: string): Node {
+    const member = this.members.get(name) ?? new Node(name);
+    this.members.set(name, member);
+    member.linked = true;
+    member.membership.join(this.leader.epoch, member.part);
+    return member;
+  }
+
+  lose(name: string): void {
+    const member = this.members.get(name);
+    if (member === undefined || !member.linked) return;
+    member.linked = false;
+    member.toLeader.length = 0;
+    member.joining.length = 0;
+    this.toMember.delete(name);
+    member.membership.lost();
+    this.leader.lost(name, 0);
+  }
+
+  /** Every member that is linked holds what the leader holds, but for itself. */
+  check(): void {
+    for (const [name, member] of this.members) {
+      if (!member.linked) continue;
+      const expected = viewOf(this.registry, name);
+      assert.deepEqual(viewOf(member.registry, name), expected, name);
+      assert.deepEqual(
+        [...(this.registry.get(name)?.subscriptions.keys() ?? [])].sort(),
+        member.part.entries.map(({ id }) => id).sort(),
+      );
+    }
+  }
+}
+
+class Node {
+  readonly incarnation: string;
+  readonly registry = new Registry(nothing);
+  readonly toLeader: ControlFrame[] = [];
+  readonly joining: SubscriptionEntry[] = [];
+  readonly part = new Part();
+  readonly membership: Membership;
+  linked = false;
+  held = 0;
+  synced = 0;
+
+  constructor(name: string) {
+    this.incarnation = `i-${name}`;
+    this.membership = new Membership({
+      registry: this.registry,
+      send: (frame) => {
+        if (this.linked) this.toLeader.push(overWire(frame));
+      },
+      held: () => {
+        this.held++;
+      },
+      synced: (version) => {
+        this.synced = version;
+      },
+    });
+  }
+
+  change(add: string[], remove: string[]): number {
+    const entries = add.map(entryOf);
+    const version = this.part.change(entries, remove);
+    if (this.linked) this.membership.announce(version, entries, remove);
+    return version;
+  }
+}
+
+function viewOf(registry: Registry, self: string): unknown {
+  return [...registry.members]
+    .filter((member) => member.node !== self)
+    .map(({ node, incarnation, state, subscriptions }) => ({
+      node,
+      incarnation,
+      state,
+      subscriptions: [...subscriptions.keys()].sort(),
+    }))
+    .sort((x, y) => (x.node < y.node ? -1 : 1));
+}
+
+test('whatever joins, leaves, subscribes and gets lost in whatever order, every linked member ends with what the leader has', () => {
+  const step = fc.oneof(
+    fc.record({ op: fc.constant('join' as const), who: fc.nat(4) }),
+    fc.record({ op: fc.constant('lose' as const), who: fc.nat(4) }),
+    fc.record({ op: fc.constant('add' as const), who: fc.nat(4) }),
+    fc.record({ op: fc.constant('remove' as const), who: fc.nat(4) }),
+    fc.record({ op: fc.constant('own' as const), who: fc.nat(4) }),
+    fc.record({ op: fc.constant('run' as const), who: fc.nat(4) }),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const net = new Net();
+      let serial = 0;
+      for (const { op, who } of steps) {
+        const name = `m${who}`;
+        const member = net.members.get(name);
+        if (op === 'join' && member?.linked !== true) net.join(name);
+        else if (op === 'lose') net.lose(name);
+        else if (op === 'add') member?.change([`s${serial++}`], []);
+        else if (op === 'remove' && member !== undefined)
+          member.change(
+            [],
+            member.part.entries.slice(0, 1).map(({ id }) => id),
+          );
+        else if (op === 'own') {
+          const entry = entryOf(`own${serial++}`);
+          net.leader.own(net.part.change([entry], []), [entry], []);
+        } else if (op === 'run') net.run();
+      }
+      net.run();
+      net.check();
+      for (const member of net.members.values()) if (member.linked) assert.ok(member.synced >= 0);
+      assert.equal(net.ownSynced, net.part.version);
+      net.leader.close();
+    }),
+    { numRuns: 400 },
+  );
+});
+
+test('a part is synced only when every linked member has applied it', () => {
+  const net = new Net();
+  const [a] = [net.join('a'), net.join('b')];
+  net.run();
+  const version = a.change(['x'], []);
+  const frame = a.toLeader.shift();
+  assert.ok(frame?.type === 'part');
+  net.leader.part('a', frame);
+  assert.ok((net.toMember.get('a') ?? []).every(({ type }) => type !== 'synced'));
+  assert.equal(a.synced, 0);
+  net.run();
+  assert.equal(a.synced, version);
+});
+
+test('a member that is lost holds up nobody', () => {
+  const net = new Net();
+  const [a] = [net.join('a'), net.join('b')];
+  net.run();
+  const version = a.change(['x'], []);
+  const frame = a.toLeader.shift();
+  assert.ok(frame?.type === 'part');
+  net.leader.part('a', frame);
+  net.lose('b');
+  net.run();
+  assert.equal(a.synced, version);
+});
+
+test('while a member has not confirmed, changes are merged into one delta', () => {
+  const net = new Net();
+  const [a, b] = [net.join('a'), net.join('b')];
+  net.run();
+  for (let i = 0; i < 500; i++) a.change([`s${i}`], i > 0 ? [`s${i - 1}`] : []);
+  for (let frame = a.toLeader.shift(); frame !== undefined; frame = a.toLeader.shift()) {
+    if (frame.type === 'part') net.leader.part('a', frame);
+  }
+  assert.equal(net.toMember.get('b')?.length, 1);
+  net.run();
+  assert.deepEqual([...(b.registry.get('a')?.subscriptions.keys() ?? [])], ['s499']);
+});
+
+test('thousands of subscriptions travel in several frames, and a member that rejoins with them loses none on the way', () => {
+  const net = new Net();
+  const [a, b] = [net.join('a'), net.join('b')];
+  const ids = Array.from({ length: 3500 }, (_, i) => `s${i}`);
+  a.change(ids, []);
+  net.run();
+  const gone: string[] = [];
+  assert.equal(b.registry.get('a')?.subscriptions.size, 3500);
+  net.lose('a');
+  net.run();
+  const watched = b.registry.get('a');
+  net.join('a');
+  for (let i = 0; i < 100; i++) {
+    net.run();
+    if (watched?.subscriptions.size !== 3500) gone.push(String(watched?.subscriptions.size));
+  }
+  assert.deepEqual(gone, []);
+  net.check();
+});
+
+test('a delta that does not follow on what a member has makes it ask for everything', () => {
+  const net = new Net();
+  const [a, b] = [net.join('a'), net.join('b')];
+  net.run();
+  a.change(['lost'], []);
+  const frame = a.toLeader.shift();
+  assert.ok(frame?.type === 'part');
+  net.leader.part('a', frame);
+  net.toMember.get('b')?.splice(0); // the delta never arrives
+  b.membership.take({ type: 'ping', version: 1000 });
+  b.membership.take({ type: 'ping', version: 1000 });
+  assert.deepEqual(
+    b.toLeader.map(({ type }) => type),
+    ['resync'],
+  );
+  net.run();
+  net.check();
+});
+
+test('a leader goes above every epoch of an earlier life that it hears of', () => {
+  const net = new Net();
+  const { start } = net.leader.epoch;
+  net.leader.outrank({ term: 0, start: start - 5 });
+  assert.equal(net.leader.epoch.start, start);
+  net.leader.outrank({ term: 0, start: start + 100 });
+  assert.equal(net.leader.epoch.start, start + 101);
+});
+
+test('waiters for a version are told in order, each once', async () => {
+  const waiters = new SyncWaiters();
+  const told: number[] = [];
+  const all = [1, 2, 3].map((version) => waiters.wait(version).then(() => told.push(version)));
+  waiters.reached(2);
+  await Promise.all(all.slice(0, 2));
+  assert.deepEqual(told, [1, 2]);
+  waiters.reached(9);
+  await all[2];
+  assert.deepEqual(told, [1, 2, 3]);
+});
