@@ -51,6 +51,10 @@ export interface SubscriberActor {
   wake(): void;
   /** Continues as a new actor: the old one may be held by a handler that never returns. */
   replace(reason: string): void;
+  /** Reports a failure outside a turn. */
+  fault(error: unknown): void;
+  /** Starts again after it was given up. */
+  revive(): Promise<void>;
 }
 
 /** The numbers of a subscription. */
@@ -207,13 +211,15 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
     delivery.begin();
     this.#running++;
     let result: unknown;
+    let pending: boolean;
     try {
       result = this.#handler(delivery.message, delivery);
+      pending = isThenable(result);
     } catch (error) {
       delivery.nack(error);
       return;
     }
-    if (isThenable(result)) void this.#follow(delivery, result);
+    if (pending) this.#follow(delivery, result as PromiseLike<unknown>).catch(this.#fault);
     else delivery.ack();
   }
 
@@ -236,6 +242,9 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
     else this.ready();
   }
 
+  /** Something of ours failed outside a turn. */
+  readonly #fault = (error: unknown): void => this.#actor?.fault(error);
+
   #watch(delivery: Delivery): void {
     const attempt = new Attempt(this, delivery);
     delivery.running = attempt;
@@ -252,7 +261,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
       if (this.#idle.length > 0) this.#checkIdle();
     } else {
       if (delivery.running === undefined) this.#watch(delivery);
-      void this.#confirm(delivery, delivery.staged);
+      this.#confirm(delivery, delivery.staged).catch(this.#fault);
     }
   }
 
@@ -393,6 +402,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
   /** Goes on after a pause or a quarantine. */
   resume(): void {
     if (!this.#lifecycle.allows('active')) return;
+    if (this.state === 'quarantined') this.#actor?.revive().catch(this.#fault);
     this.#lifecycle.to('active');
     this.#awake = false;
     if (this.mailbox.ready) this.ready();

@@ -48,6 +48,7 @@ export interface BusStatus {
   leader?: { node: string; epoch: string; linked: boolean };
   members: MemberStatus[];
   links: LinkStatus[];
+  /** Of another node: the first 1,000. */
   subscriptions: SubscriptionStatus[];
   deadLetters: { size: number; limit: number };
   /** The supervision tree. */
@@ -391,7 +392,7 @@ export class Bus implements AsyncDisposable {
   }
 
   async #answer(method: string, params: unknown): Promise<unknown> {
-    if (method === 'status') return this.#status();
+    if (method === 'status') return brief(this.#status());
     if (method === 'unsubscribe') {
       const { name, timeout } = (params ?? {}) as { name?: unknown; timeout?: unknown };
       checkName('subscription', name);
@@ -432,6 +433,14 @@ export class Bus implements AsyncDisposable {
   #notRunning(): BusError {
     return new BusError('CLOSED', `the bus is ${this.state}`);
   }
+}
+
+/** How many subscriptions a status lists for another node, so that it fits into one frame. */
+const mostListed = 1000;
+
+function brief(status: BusStatus): BusStatus {
+  const trim = (node: TreeNode): TreeNode => ({ ...node, children: node.children.slice(0, mostListed).map(trim) });
+  return { ...status, subscriptions: status.subscriptions.slice(0, mostListed), tree: trim(status.tree) };
 }
 
 /** What tests and the simulation put in the place of the real parts. */

@@ -240,7 +240,7 @@ function resolveLogger(given: unknown): { logger: Logger; flush: () => void } {
     const missing = methods.find((name) => typeof (given as Record<string, unknown> | null)?.[name] !== 'function');
     if (missing !== undefined)
       throw new BusError('OPTION_INVALID', `logger: it has no method ${missing}(); pass a pino logger`);
-    return { logger: given as Logger, flush: () => {} };
+    return { logger: safe(given as Logger), flush: () => {} };
   }
   const destination = pino.destination({ dest: 2, sync: false });
   return {
@@ -252,5 +252,25 @@ function resolveLogger(given: unknown): { logger: Logger; flush: () => void } {
         // Nothing was ever written: the destination is not open yet, and there is nothing to lose.
       }
     },
+  };
+}
+
+/** A logger that throws must not take down what it tells of. */
+function safe(logger: Logger): Logger {
+  const guard =
+    (level: 'debug' | 'info' | 'warn' | 'error') =>
+    (fields: object, text: string): void => {
+      try {
+        logger[level](fields, text);
+      } catch {
+        // Nobody is left to tell.
+      }
+    };
+  return {
+    debug: guard('debug'),
+    info: guard('info'),
+    warn: guard('warn'),
+    error: guard('error'),
+    child: (fields) => safe(logger.child(fields)),
   };
 }

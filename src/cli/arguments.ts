@@ -39,7 +39,10 @@ export function readArguments(command: string, raw: readonly string[], definitio
     const { value, rawName, inlineValue } = token;
     if (value === undefined) throw misuse(`${rawName} needs a value`, help);
     if (!inlineValue && /^-./.test(value)) {
-      throw misuse(`${rawName} needs a value, and ${value} looks like an option`, `if it is the value: --${token.name}=${value}`);
+      throw misuse(
+        `${rawName} needs a value, and ${value} looks like an option`,
+        `if it is the value: --${token.name}=${value}`,
+      );
     }
     values.set(token.name, [...(values.get(token.name) ?? []), value]);
   }

@@ -26,9 +26,9 @@ export const connectionArguments = {
   timeout: { type: 'string', valueHint: 'time', description: 'How long to wait: 500ms, 10s, 2m (else 10s)' },
   json: { type: 'boolean', description: 'Print JSON, one object a line; errors too, on stderr' },
   'log-level': {
-    type: 'enum',
-    options: ['debug', 'info', 'warn', 'error', 'silent'],
-    description: 'How much of its log the library writes to stderr (else error)',
+    type: 'string',
+    valueHint: 'level',
+    description: "The library's log on stderr: debug, info, warn, error or silent (else error)",
   },
 } as const satisfies ArgsDef;
 
@@ -80,10 +80,10 @@ export async function connect(command: string, options: ConnectionOptions, leadi
   }
 }
 
-function levelOf(options: ConnectionOptions): string {
-  const { options: levels } = connectionArguments['log-level'];
-  const level = options['log-level'] ?? 'error';
-  if ((levels as readonly string[]).includes(level)) return level;
+const levels = ['debug', 'info', 'warn', 'error', 'silent'];
+
+function levelOf({ 'log-level': level = 'error' }: ConnectionOptions): string {
+  if (levels.includes(level)) return level;
   throw misuse(`--log-level ${JSON.stringify(level)} must be one of ${levels.join(', ')}`);
 }
 

@@ -15,8 +15,8 @@ export interface FailureFacts {
   readonly hint?: string | undefined;
   /** More, for `--json`. */
   readonly details?: Record<string, unknown>;
-  /** Shown to whoever wrote the code that failed. */
-  readonly stack?: string | undefined;
+  /** The stack, for whoever wrote the code that failed; our own would tell a user nothing. */
+  readonly trace?: string | undefined;
 }
 
 /** An end that is not the one that was asked for, ready to be told. */
@@ -26,16 +26,15 @@ export class Failure extends Error {
   readonly exitCode: ExitCode;
   readonly hint: string | undefined;
   readonly details: Record<string, unknown>;
+  readonly trace: string | undefined;
 
-  constructor({ code, message, exitCode, hint, details, stack }: FailureFacts) {
+  constructor({ code, message, exitCode, hint, details, trace }: FailureFacts) {
     super(message);
     this.code = code;
     this.exitCode = exitCode;
     this.hint = hint;
     this.details = details ?? {};
-    // Our own trace would tell a user nothing.
-    if (stack === undefined) delete this.stack;
-    else this.stack = stack;
+    this.trace = trace;
   }
 }
 
@@ -58,7 +57,8 @@ const exits: Partial<Record<ErrorCode, ExitCode>> = {
 
 const hints: Partial<Record<ErrorCode, string>> = {
   TOPIC_INVALID: 'a topic is 1 to 255 bytes of text without control characters, and does not start with $',
-  PATTERN_INVALID: "a pattern is a regular expression that must match the whole topic, such as 'orders\\..*'; see --wildcard",
+  PATTERN_INVALID:
+    "a pattern is a regular expression that must match the whole topic, such as 'orders\\..*'; see --wildcard",
   NAME_TAKEN: 'choose another --node, or stop the process that bears this name',
   NO_LEADER: "is a leader running there? Start one by 'mailvan run --lead <module>', or name another by --leader",
   NODE_UNREACHABLE: "'mailvan status' shows who can be reached; repeat the command when they are back",
@@ -75,7 +75,7 @@ export function failureOf(thrown: unknown, exitCode?: ExitCode): Failure {
   if (thrown instanceof Failure) return thrown;
   const error = toError(thrown);
   if (!(error instanceof BusError)) {
-    return new Failure({ code: 'FAILED', message: error.message, exitCode: exitCodes.failed, stack: error.stack });
+    return new Failure({ code: 'FAILED', message: error.message, exitCode: exitCodes.failed, trace: error.stack });
   }
   const { code, message, retryable, receipt, failures } = error;
   return new Failure({

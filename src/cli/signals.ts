@@ -1,5 +1,9 @@
 import { deferred } from '../core/async.ts';
+import { systemClock } from '../core/clock.ts';
 import { exitCodes } from './failure.ts';
+
+/** Signals that come closer together than this, in milliseconds, are one: npm and timeout repeat what they are sent. */
+const together = 200;
 
 /** Why a command that stays up has ended. */
 export type StopReason = NodeJS.Signals | 'idle';
@@ -15,10 +19,11 @@ export interface Stop {
 /** Listens for SIGINT and SIGTERM. A second one ends the process at once, with exit code 1. */
 export function listenForStop(): Stop {
   const asked = deferred<StopReason>();
-  let stopping = false;
+  let first: number | undefined;
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (stopping) process.exit(exitCodes.failed);
-    stopping = true;
+    const now = systemClock.monotonic();
+    first ??= now;
+    if (now - first > together) process.exit(exitCodes.failed);
     asked.resolve(signal);
   };
   const onIdle = (): void => asked.resolve('idle');

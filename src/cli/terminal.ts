@@ -1,5 +1,5 @@
 import { type Deferred, deferred } from '../core/async.ts';
-import { exitCodes, type Failure } from './failure.ts';
+import type { Failure } from './failure.ts';
 
 type Output = NodeJS.WriteStream;
 
@@ -73,10 +73,9 @@ export class Terminal {
 
   /** Says what went wrong and what to do next. */
   fail(failure: Failure): void {
-    const { code, message, hint, exitCode, details } = failure;
-    const text = exitCode === exitCodes.failed && failure.stack !== undefined ? failure.stack : message;
+    const { code, message, hint, exitCode, details, trace } = failure;
     const next = hint === undefined ? '' : `\n  → ${hint}`;
-    this.note(`mailvan: ${text}${next}`, {
+    this.note(`mailvan: ${trace ?? message}${next}`, {
       error: { code, message, ...(hint === undefined ? {} : { hint }), exitCode, ...details },
     });
   }

@@ -1,5 +1,6 @@
 import { BusError } from '../core/errors.ts';
 import { type Headers, Message } from '../core/message.ts';
+import { topicProblem } from '../core/topic.ts';
 import { decodeControl, decodePayload, encodeControl, encodePayload } from './codec.ts';
 import { frameType, protocolVersion } from './frame.ts';
 
@@ -278,7 +279,9 @@ export class DataReader {
       const slot = view.getUint16(at);
       const end = at + 3 + view.getUint8(at + 2);
       if (slot >= topicSlots || end > body.length) throw broken('a topic is defined wrongly');
-      this.#topics[slot] = Buffer.from(body.buffer, body.byteOffset + at + 3, end - at - 3).toString();
+      const topic = Buffer.from(body.buffer, body.byteOffset + at + 3, end - at - 3).toString();
+      if (topicProblem(topic) !== undefined) throw broken('a topic is defined that nobody may publish to');
+      this.#topics[slot] = topic;
       at = end;
     }
     return at;
@@ -298,7 +301,7 @@ export const flow = {
 } as const;
 
 /** The reasons for which a home refuses a single message. */
-export const refusals = ['MAILBOX_FULL', 'NOT_FOUND', 'TOPIC_INVALID'] as const;
+export const refusals = ['MAILBOX_FULL', 'NOT_FOUND'] as const;
 
 /** Takes one row of a flow frame. */
 export type FlowSink = (kind: number, stream: number, number: number, allow: number) => void;

@@ -1,0 +1,70 @@
+import { stripVTControlCharacters } from 'node:util';
+import type { ClusterReport, MemberReport } from './status.ts';
+import { numberOf, tableOf } from './table.ts';
+
+const memberColumns = [
+  { title: 'NODE' },
+  { title: 'ROLE' },
+  { title: 'STATE' },
+  { title: 'SUBSCRIPTIONS', numeric: true },
+  { title: 'WAITING', numeric: true },
+  { title: 'DEAD', numeric: true },
+  { title: '' },
+];
+
+const subscriptionColumns = [
+  { title: 'NODE' },
+  { title: 'SUBSCRIPTION' },
+  { title: 'PATTERN' },
+  { title: 'STATE' },
+  { title: 'RATE/S', numeric: true },
+  { title: 'WAITING', numeric: true },
+  { title: 'RUNNING', numeric: true },
+  { title: 'HANDLED', numeric: true },
+  { title: 'FAILED', numeric: true },
+  { title: 'DEAD', numeric: true },
+  { title: 'DROPPED', numeric: true },
+];
+
+/** The report for a person: who is there, and what each subscription does. */
+export function overviewOf(report: ClusterReport, colours: boolean): string[] {
+  const strong = (text: string): string => (colours ? `\u001b[1m${text}\u001b[22m` : text);
+  const { cluster, leader, members } = report;
+  const at = leader?.address === undefined ? '' : ` at ${leader.address}`;
+  const led = leader === undefined ? 'without a leader' : `led by ${strong(leader.node)}${at}, epoch ${leader.epoch}`;
+  const subscriptions = members.flatMap(subscriptionRows);
+  return [
+    `Cluster ${strong(cluster)}, ${led}`,
+    '',
+    `Members (${members.length})`,
+    ...tableOf(memberColumns, members.map(memberRow), strong),
+    '',
+    `Subscriptions (${subscriptions.length})`,
+    ...(subscriptions.length === 0
+      ? ["  none: start one, as by 'mailvan sub <pattern>'"]
+      : tableOf(subscriptionColumns, subscriptions, strong)),
+  ];
+}
+
+function memberRow({ node, leader, state, status, error }: MemberReport): string[] {
+  const role = leader ? 'leader' : 'member';
+  if (status === undefined) return [node, role, state, '', '', '', `no answer: ${error?.code ?? 'unknown'}`];
+  const { subscriptions, deadLetters } = status;
+  const waiting = subscriptions.reduce((sum, subscription) => sum + subscription.waiting, 0);
+  return [node, role, state, numberOf(subscriptions.length), numberOf(waiting), numberOf(deadLetters.size), ''];
+}
+
+function subscriptionRows({ node, status }: MemberReport): string[][] {
+  return (status?.subscriptions ?? []).map((subscription) => {
+    const { name, pattern, state, rate, waiting, running, handled, failed, dead, dropped, refused } = subscription;
+    const counts = [rate, waiting, running, handled, failed, dead, dropped + refused].map(numberOf);
+    return [node, name, shortened(pattern), state, ...counts];
+  });
+}
+
+/** A pattern is another node's text: it may be long, and must not steer the terminal. */
+function shortened(pattern: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it replaces.
+  const clean = stripVTControlCharacters(pattern).replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
+  return clean.length > 40 ? `${clean.slice(0, 39)}…` : clean;
+}

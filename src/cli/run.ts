@@ -1,0 +1,122 @@
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { defineCommand } from 'citty';
+import type { Bus, BusStatus } from '../bus/bus.ts';
+import { closeAll, deferred } from '../core/async.ts';
+import { systemClock } from '../core/clock.ts';
+import { describe } from '../core/errors.ts';
+import { connect, connectionArguments } from './connection.ts';
+import { exitCodes, Failure, misuse } from './failure.ts';
+import type { Invocation } from './invocation.ts';
+import { watch } from './notices.ts';
+import { listenForStop } from './signals.ts';
+
+/** What a module exports by default: defines subscriptions, and may return what is to be called at the end. */
+export type Definition = (bus: Bus) => unknown;
+
+/** How long what the module returned may take at the end, in milliseconds; the bus then has as long again. */
+const closingTime = 30_000;
+
+/** `mailvan run <module>` */
+export const run = defineCommand({
+  meta: { name: 'run', description: 'Run the subscriptions that a module defines, until a signal ends it' },
+  args: {
+    module: {
+      type: 'positional',
+      required: true,
+      description: 'A file whose default export gets the bus: (bus) => { … }',
+    },
+    lead: { type: 'boolean', description: 'Make this node the leader' },
+    listen: {
+      type: 'string',
+      valueHint: 'address',
+      description: 'With --lead: where to listen (else tcp://127.0.0.1:1900)',
+    },
+    insecure: { type: 'boolean', description: 'With --lead: allow other machines without a secret' },
+    ...connectionArguments,
+  },
+  run: async ({ args, data }) => {
+    const { terminal } = data as Invocation; // main.ts hands it to every command
+    const { lead = false, listen, insecure = false } = args;
+    if (!lead && listen !== undefined) throw misuse('--listen is for the leader', 'add --lead, or leave it out');
+    if (lead && args.leader !== undefined) throw misuse('a node cannot lead and join: give --lead or --leader');
+    const define = await definitionOf(args.module);
+    const bus = await connect('run', args, { lead, listen, insecure });
+    const stop = listenForStop();
+    let end: unknown;
+    try {
+      watch(bus, terminal);
+      end = await define(bus);
+      const status = await bus.status();
+      const subscriptions = status.subscriptions.map(({ name, pattern }) => ({ name, pattern }));
+      const { node, role, cluster, address, leader } = status;
+      terminal.note(greetingOf(status), {
+        running: { node, role, cluster, address, leader: leader?.node, subscriptions },
+      });
+      const reason = await stop.asked;
+      if (reason === 'idle') throw closedByItself();
+      terminal.note(`${reason}: closing; a second one ends it at once`, { closing: reason });
+    } finally {
+      await closeAll([() => callEnd(end), () => bus.close({ timeout: closingTime })]);
+      stop.end();
+    }
+  },
+});
+
+async function definitionOf(module: string): Promise<Definition> {
+  const path = resolve(module);
+  let loaded: { default?: unknown };
+  try {
+    loaded = await import(pathToFileURL(path).href);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ERR_UNKNOWN_FILE_EXTENSION') {
+      const hint = 'compile it, run it with Node 22.18 or later, or start node with --import tsx';
+      throw misuse(`${module}: this Node (${process.version}) cannot read such a file`, hint);
+    }
+    if (code === 'ERR_MODULE_NOT_FOUND' && message.includes(`'${path}'`)) throw misuse(`there is no file ${path}`);
+    throw error;
+  }
+  const { default: define } = loaded;
+  if (typeof define === 'function') return define as Definition;
+  throw misuse(
+    `${module} exports ${define === undefined ? 'no default' : `${describe(define)} as its default`}`,
+    "write: export default async (bus) => { await bus.subscribe('orders\\\\..*', (message) => { … }); };",
+  );
+}
+
+function greetingOf({ node, cluster, address, leader, subscriptions }: BusStatus): string {
+  const place = address === undefined ? `follows ${leader?.node} in` : `leads`;
+  const where = address === undefined ? '' : ` at ${address}`;
+  const names = subscriptions.map(({ name, pattern }) => `\n  ${name}  ${pattern}`).join('');
+  const count = `${subscriptions.length} subscription${subscriptions.length === 1 ? '' : 's'}`;
+  return `${node} ${place} cluster '${cluster}'${where}, with ${count}; Ctrl-C ends${names}`;
+}
+
+async function callEnd(end: unknown): Promise<void> {
+  if (typeof end !== 'function') return;
+  const late = deferred<never>();
+  const timer = systemClock.timer(closingTime, () =>
+    late.reject(
+      new Failure({
+        code: 'TIMEOUT',
+        message: `the function that the module returned did not end within ${closingTime / 1000} s`,
+        exitCode: exitCodes.failed,
+      }),
+    ),
+  );
+  try {
+    await Promise.race([end(), late.promise]);
+  } finally {
+    timer.cancel();
+  }
+}
+
+function closedByItself(): Failure {
+  return new Failure({
+    code: 'CLOSED',
+    message: 'the bus has closed by itself: a part of it failed for good',
+    exitCode: exitCodes.failed,
+    hint: 'see why by --log-level warn, and start it again',
+  });
+}

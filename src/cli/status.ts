@@ -1,0 +1,72 @@
+import { defineCommand } from 'citty';
+import type { Bus, BusStatus } from '../bus/bus.ts';
+import type { MemberStatus } from '../bus/network.ts';
+import { deferred } from '../core/async.ts';
+import { systemClock } from '../core/clock.ts';
+import { BusError, toError } from '../core/errors.ts';
+import { readDuration } from './arguments.ts';
+import { connect, connectionArguments } from './connection.ts';
+import type { Invocation } from './invocation.ts';
+import { overviewOf } from './overview.ts';
+
+/** A member, with what it tells of itself or why it tells nothing. */
+export interface MemberReport extends Omit<MemberStatus, 'subscriptions'> {
+  readonly status?: BusStatus;
+  readonly error?: { readonly code: string; readonly message: string };
+}
+
+/** The cluster as `status` shows it. */
+export interface ClusterReport {
+  readonly cluster: string;
+  readonly leader: { readonly node: string; readonly epoch: string; readonly address?: string } | undefined;
+  readonly members: readonly MemberReport[];
+}
+
+/** `mailvan status` */
+export const status = defineCommand({
+  meta: { name: 'status', description: 'Show the members of the cluster, their subscriptions, rates and backlogs' },
+  args: { ...connectionArguments },
+  run: async ({ args, data }) => {
+    const { terminal } = data as Invocation; // main.ts hands it to every command
+    const timeout = args.timeout === undefined ? 10_000 : readDuration('--timeout', args.timeout);
+    const bus = await connect('status', args);
+    try {
+      const report = await reportOf(bus, timeout);
+      if (terminal.json) await terminal.line(JSON.stringify(report));
+      else for (const line of overviewOf(report, terminal.hasColours)) await terminal.line(line);
+    } finally {
+      await bus.close();
+    }
+  },
+});
+
+/** Asks every member but this one, which is here only to ask. */
+async function reportOf(bus: Bus, timeout: number): Promise<ClusterReport> {
+  const own = await bus.status();
+  const others = own.members.filter(({ node }) => node !== bus.node);
+  const members = await Promise.all(others.map((member) => askedOf(bus, member, timeout)));
+  const { node, epoch } = own.leader ?? {};
+  const address = members.find((member) => member.leader)?.status?.address;
+  const leader = node === undefined || epoch === undefined ? undefined : { node, epoch };
+  return {
+    cluster: own.cluster,
+    leader: leader === undefined || address === undefined ? leader : { ...leader, address },
+    members: members.sort((a, b) => Number(b.leader) - Number(a.leader) || a.node.localeCompare(b.node)),
+  };
+}
+
+async function askedOf(bus: Bus, member: MemberStatus, timeout: number): Promise<MemberReport> {
+  const { subscriptions: _, ...facts } = member;
+  const late = deferred<never>();
+  const timer = systemClock.timer(timeout, () =>
+    late.reject(new BusError('TIMEOUT', `no answer within ${timeout} ms`)),
+  );
+  try {
+    return { ...facts, status: await Promise.race([bus.status({ node: member.node }), late.promise]) };
+  } catch (thrown) {
+    const error = toError(thrown);
+    return { ...facts, error: { code: error instanceof BusError ? error.code : 'INTERNAL', message: error.message } };
+  } finally {
+    timer.cancel();
+  }
+}

@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { errorCodes } from '../src/core/errors.ts';
+import { frameType, protocolVersion } from '../src/wire/frame.ts';
+import { flow } from '../src/wire/pack.ts';
+
+const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+
+test('every error code is a heading of docs/errors.md, and every heading is a code', () => {
+  const headings = [...read('docs/errors.md').matchAll(/^## (\S+)$/gm)].map(([, code]) => code);
+  assert.deepEqual(headings.sort(), Object.keys(errorCodes).sort());
+});
+
+test('docs/errors.md says of each code whether it is retryable', () => {
+  const sections = read('docs/errors.md').split(/^## /m).slice(1);
+  for (const section of sections) {
+    const code = section.slice(0, section.indexOf('\n')) as keyof typeof errorCodes;
+    const says = /\bNot\s+retryable\b/.test(section) ? false : /\bRetryable\b/.test(section) ? true : undefined;
+    assert.equal(says, errorCodes[code], code);
+  }
+});
+
+test('every frame type stands in docs/wire.md with its number, and the version too', () => {
+  const text = read('docs/wire.md');
+  for (const [name, code] of Object.entries(frameType)) {
+    const row =
+      name === 'data' || name === 'flow'
+        ? new RegExp(`^Type ${code}[.:]`, 'm')
+        : new RegExp(`^\\| ${code} \\| \`${name}\` \\|`, 'm');
+    assert.match(text, row, name);
+  }
+  for (const [name, code] of Object.entries(flow)) assert.match(text, new RegExp(`^\\| ${code} ${name} \\|`, 'm'));
+  assert.match(text, new RegExp(`The protocol's version is ${protocolVersion}\\.`));
+});
+
+test('every test that docs/semantics.md names exists', () => {
+  const named = [...read('docs/semantics.md').matchAll(/^\s*- `(test\/[^`]+)`: (.+)$/gm)];
+  assert.ok(named.length > 10);
+  const sources = new Map<string, string>();
+  for (const [, file = '', name = ''] of named) {
+    const source = sources.get(file) ?? read(file).replace(/\s+/g, ' ').replaceAll("\\'", "'");
+    sources.set(file, source);
+    assert.ok(source.includes(name), `${file} has no test '${name}'`);
+  }
+});
+
+test("the README's first snippet is the first example", () => {
+  const snippet = /```ts\n(import \{ createBus \}[\s\S]*?)```/.exec(read('README.md'))?.[1];
+  const example = read('examples/1-hello.ts').replace(/^(\/\/.*\n)+\n?/, '');
+  assert.equal(snippet, example);
+});
+
+test('links between the documents lead somewhere', () => {
+  for (const file of [
+    'README.md',
+    'CHANGELOG.md',
+    ...readdirSync(new URL('../docs', import.meta.url)).map((name) => `docs/${name}`),
+  ]) {
+    for (const [, target = ''] of read(file).matchAll(/\]\(([^)#]+)[^)]*\)/g)) {
+      if (/^https?:/.test(target)) continue;
+      const folder = file.includes('/') ? 'docs/' : '';
+      assert.doesNotThrow(() => read(`${folder}${target}`), `${file} links to ${target}`);
+    }
+  }
+});
