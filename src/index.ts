@@ -1,22 +1,15 @@
 export type { DeadLetter, DeadLetterFilter } from './actors/dead-letters.ts';
 export type { Context, FailureRecord, StagedOptions } from './actors/delivery.ts';
 export type { MailboxLimits, Overflow } from './actors/mailbox.ts';
-export type { Handler, SubscriptionStats } from './actors/subscriber.ts';
+export type { Handler, SubscriptionStats } from './actors/subscriber-options.ts';
 export type { TreeNode } from './actors/supervisor.ts';
-export {
-  Bus,
-  type BusStatus,
-  createBus,
-  type DeadLetterBox,
-  type Explanation,
-  type UnsubscribeOptions,
-} from './bus/bus.ts';
+export { Bus, createBus, type DeadLetterBox, type UnsubscribeOptions } from './bus/bus.ts';
 export { type ConsumedDelivery, Consumption } from './bus/consumption.ts';
 export { subscribe } from './bus/decorators.ts';
-export type { LinkStatus, MemberStatus } from './bus/network.ts';
 export type { BusLimits, BusOptions, LivenessOptions, RedialOptions } from './bus/options.ts';
 export type { EmitOptions, PublishOptions } from './bus/publish-options.ts';
 export type { Outgoing } from './bus/publisher.ts';
+export type { BusStatus, Explanation, LinkStatus, MemberStatus } from './bus/status.ts';
 export { Subscription, type WaitOptions } from './bus/subscription.ts';
 export type { SubscriptionOptions } from './bus/subscription-options.ts';
 export type { SubscriptionStatus } from './bus/subscriptions.ts';

@@ -1,83 +1,19 @@
 import { type Deferred, deferred, isThenable } from '../core/async.ts';
 import type { Clock } from '../core/clock.ts';
 import { Deadlines } from '../core/deadlines.ts';
-import { BusError, describe, toError } from '../core/errors.ts';
-import type { DropReason, EventHub } from '../core/events.ts';
+import { BusError, toError } from '../core/errors.ts';
+import type { DropReason } from '../core/events.ts';
 import { Lifecycle, type SubscriptionState, subscriptionTransitions } from '../core/lifecycle.ts';
 import type { Logger } from '../core/log.ts';
 import type { Message } from '../core/message.ts';
 import { Meter } from '../core/meter.ts';
-import { type DeadReason, decideRetry, type RetryPolicy } from '../core/retry.ts';
-import { Attempt } from './attempt.ts';
-import type { DeadLetters } from './dead-letters.ts';
-import {
-  type Context,
-  Delivery,
-  type DeliveryOwner,
-  failureRecord,
-  type Staged,
-  type StagedOptions,
-} from './delivery.ts';
-import { Mailbox, type MailboxHost, type MailboxLimits, type RoomWaiter } from './mailbox.ts';
-
-/** Handles one message. Returning or resolving acknowledges it; throwing or rejecting has it tried again. */
-export type Handler<T = unknown> = (message: Message<T>, context: Context) => unknown;
-
-/** Everything that a subscriber is told at its start. */
-export interface SubscriberOptions {
-  readonly name: string;
-  readonly node: string;
-  readonly mailboxId: string;
-  readonly incarnation: string;
-  readonly handler: Handler;
-  readonly retry: Readonly<RetryPolicy>;
-  readonly limits: Readonly<MailboxLimits>;
-  /** How many messages are handled at a time. */
-  readonly concurrency: number;
-  /** How long an attempt may take, in milliseconds. */
-  readonly timeout: number;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly events: EventHub;
-  readonly deadLetters: DeadLetters;
-  prepare(topic: string, payload: unknown, options: StagedOptions | undefined): Staged;
-  /** Resolves when every message has its receipt. */
-  publishStaged(messages: readonly Staged[]): Promise<void>;
-}
-
-/** What a subscriber needs of its actor. */
-export interface SubscriberActor {
-  /** Asks for a turn. */
-  wake(): void;
-  /** Continues as a new actor: the old one may be held by a handler that never returns. */
-  replace(reason: string): void;
-  /** Reports a failure outside a turn. */
-  fault(error: unknown): void;
-  /** Starts again after it was given up. */
-  revive(): Promise<void>;
-}
-
-/** The numbers of a subscription. */
-export interface SubscriptionStats {
-  /** Messages that wait: arrived, behind their key, or for their retry. */
-  waiting: number;
-  /** The estimated bytes of those. */
-  bytes: number;
-  /** Messages that are being handled. */
-  running: number;
-  /** Attempts whose time was up and whose handler has still not returned. */
-  abandoned: number;
-  handled: number;
-  /** Failed attempts. */
-  failed: number;
-  dead: number;
-  /** Dropped by the overflow policy. */
-  dropped: number;
-  /** Refused because the mailbox was full. */
-  refused: number;
-  /** Handled a second. */
-  rate: number;
-}
+import { decideRetry } from '../core/retry.ts';
+import { Attempt, type AttemptHost } from './attempt.ts';
+import { Burial, type BurialHost } from './burial.ts';
+import { Delivery, type DeliveryOwner, failureRecord, type Staged, type StagedOptions } from './delivery.ts';
+import { DropReport } from './drop-report.ts';
+import { Mailbox, type MailboxHost, type RoomWaiter } from './mailbox.ts';
+import type { Handler, SubscriberActor, SubscriberOptions, SubscriptionStats } from './subscriber-options.ts';
 
 /**
  * When a turn ends although messages wait, so that others get theirs: after so many milliseconds, looked at once every so
@@ -88,7 +24,7 @@ const turn = { time: 4, look: 256 };
 const longestBurst = 512;
 
 /** The one consumer of a memory mailbox: takes messages, hands them to the handler, and settles them. */
-export class Subscriber implements DeliveryOwner, MailboxHost {
+export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, BurialHost {
   readonly name: string;
   readonly mailboxId: string;
   readonly incarnation: string;
@@ -102,21 +38,18 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
   readonly #extended = new Set<Attempt>();
   readonly #lifecycle: Lifecycle<SubscriptionState>;
   readonly #meter = new Meter();
-  readonly #dropped = new Map<DropReason, number>();
+  readonly #burial: Burial;
+  readonly #dropReport: DropReport;
   readonly #idle: Deferred<void>[] = [];
-  #condemned: { delivery: Delivery; reason: DeadReason; error: Error }[] = [];
   #actor: SubscriberActor | undefined;
   #sequence = 0;
   #awake = false;
   #burst = 0;
   #running = 0;
-  #burying = 0;
   #abandoned = 0;
   #handled = 0;
   #metered = 0;
   #failed = 0;
-  #dead = 0;
-  #drops = 0;
   #refused = 0;
 
   constructor(options: SubscriberOptions) {
@@ -130,6 +63,8 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
     this.#handler = options.handler;
     this.#concurrency = options.concurrency;
     this.#deadlines = new Deadlines(options.clock, options.timeout);
+    this.#burial = new Burial(this);
+    this.#dropReport = new DropReport(options);
     this.#lifecycle = new Lifecycle(`subscription '${options.name}'`, subscriptionTransitions, 'active');
   }
 
@@ -177,9 +112,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
   }
 
   dropped(_delivery: Delivery | undefined, reason: DropReason, count = 1): void {
-    if (this.#dropped.size === 0) this.clock.immediate(this.#reportDrops);
-    this.#dropped.set(reason, (this.#dropped.get(reason) ?? 0) + count);
-    this.#drops += count;
+    this.#dropReport.add(reason, count);
   }
 
   // The actor's turn
@@ -258,7 +191,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
       this.#release(delivery);
       this.#handled++;
       if (delivery.message.key !== undefined) this.mailbox.settled(delivery.message);
-      if (this.#idle.length > 0) this.#checkIdle();
+      if (this.#idle.length > 0) this.checkIdle();
     } else {
       if (delivery.running === undefined) this.#watch(delivery);
       this.#confirm(delivery, delivery.staged).catch(this.#fault);
@@ -288,7 +221,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
     const permanent = delivery.state === 'termed' || delivery.message.undecodable;
     const decision = decideRetry(retry, delivery.attempt, permanent, clock.random());
     if (decision.action === 'dead') {
-      this.#bury(delivery, delivery.message.undecodable ? 'payload' : decision.reason, error);
+      this.#burial.bury(delivery, delivery.message.undecodable ? 'payload' : decision.reason, error);
     } else if (this.state === 'closing' || this.state === 'closed') {
       this.dropped(delivery, 'closed');
     } else {
@@ -306,7 +239,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
         error,
       });
     }
-    if (this.#idle.length > 0) this.#checkIdle();
+    if (this.#idle.length > 0) this.checkIdle();
   }
 
   extended(delivery: Delivery, ms: number): void {
@@ -344,59 +277,19 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
     }
   }
 
-  /** Moves a message to the dead letters. While they are full it is kept, and the subscription pauses. */
-  #bury(delivery: Delivery, reason: DeadReason, error: Error): void {
-    const added = this.options.deadLetters.add(delivery, reason, error);
-    if (added === false) {
-      if (this.#condemned.length === 0) {
-        this.options.deadLetters.whenRoom(this.#buryCondemned);
-        this.#pause('the dead letters are full: replay or drop some');
-      }
-      this.#condemned.push({ delivery, reason, error });
-      return;
-    }
-    this.#burying++;
-    added.then(
-      () => {
-        this.#burying--;
-        this.#dead++;
-        this.mailbox.settled(delivery.message);
-        const { id, topic } = delivery.message;
-        const attempts = delivery.attempt;
-        this.options.events.emit({ type: 'message.dead', subscription: this.name, id, topic, attempts, reason, error });
-        this.#checkIdle();
-      },
-      (failure: unknown) => {
-        this.#burying--;
-        this.log.error(
-          { err: failure, message: delivery.message.id },
-          'a dead letter could not be stored; it is tried again',
-        );
-        const { message, sequence, attempt, history } = delivery;
-        if (this.state === 'closed') this.dropped(delivery, 'closed');
-        else this.mailbox.park(new Delivery(message, this, sequence, attempt, history), this.options.retry.maxDelay);
-      },
-    );
-  }
-
-  readonly #buryCondemned = (): void => {
-    const condemned = this.#condemned;
-    this.#condemned = [];
-    for (const { delivery, reason, error } of condemned) this.#bury(delivery, reason, error);
-    if (this.#condemned.length === 0 && this.#lifecycle.state === 'paused') this.resume();
-  };
-
   // Control
 
   /** Hands out no more; what is running goes on. */
   pause(): void {
-    this.#pause('pause() was called');
+    this.pauseFor('pause() was called');
   }
 
-  #pause(reason: string): void {
-    if (this.#lifecycle.state !== 'active') return;
+  /** Pauses for a reason that is told in an event. @returns whether it was not paused before. */
+  pauseFor(reason: string): boolean {
+    if (this.#lifecycle.state !== 'active') return false;
     this.#lifecycle.to('paused');
     this.options.events.emit({ type: 'subscription.paused', subscription: this.name, reason });
+    return true;
   }
 
   /** Goes on after a pause or a quarantine. */
@@ -443,7 +336,8 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
     const left = this.mailbox.close();
     for (const delivery of left) delivery.drop();
     if (left.length > 0) this.dropped(undefined, 'closed', left.length);
-    if (this.#condemned.length > 0) this.dropped(undefined, 'dead-letters-full', this.#condemned.splice(0).length);
+    const condemned = this.#burial.close();
+    if (condemned > 0) this.dropped(undefined, 'dead-letters-full', condemned);
     if (timeout > 0) await this.drain(timeout).catch(() => undefined);
     for (const attempt of [...this.#deadlines, ...this.#extended] as Attempt[]) {
       if (!attempt.delivery.cut('returned')) continue;
@@ -453,20 +347,20 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
     this.#deadlines.clear();
     this.#lifecycle.to('closed');
     for (const idle of this.#idle.splice(0)) idle.resolve();
-    if (this.#dropped.size > 0) this.#reportDrops();
+    this.#dropReport.flush();
   }
 
   stats(): SubscriptionStats {
     this.#measure();
     return {
-      waiting: this.mailbox.waiting + this.#condemned.length,
+      waiting: this.mailbox.waiting + this.#burial.condemned,
       bytes: this.mailbox.bytes,
       running: this.#running,
       abandoned: this.#abandoned,
       handled: this.#handled,
       failed: this.#failed,
-      dead: this.#dead,
-      dropped: this.#drops,
+      dead: this.#burial.buried,
+      dropped: this.#dropReport.total,
       refused: this.#refused,
       rate: this.#meter.rate(this.clock.monotonic()),
     };
@@ -478,27 +372,16 @@ export class Subscriber implements DeliveryOwner, MailboxHost {
   }
 
   #isIdle(): boolean {
-    return this.mailbox.waiting === 0 && this.#running === 0 && this.#burying === 0 && this.#condemned.length === 0;
+    return this.mailbox.waiting === 0 && this.#running === 0 && this.#burial.pending === 0;
   }
 
-  #checkIdle(): void {
+  /** Something has ended: those who wait for the subscription to be empty may be told. */
+  checkIdle(): void {
     if (this.#idle.length === 0 || !this.#isIdle()) return;
     for (const idle of this.#idle.splice(0)) idle.resolve();
   }
 
-  readonly #reportDrops = (): void => {
-    const { events, node } = this.options;
-    for (const [reason, count] of this.#dropped) {
-      events.emit({ type: 'message.dropped', subscription: this.name, node, count, reason });
-    }
-    this.#dropped.clear();
-  };
-
   prepare(topic: string, payload: unknown, options: StagedOptions | undefined): Staged {
     return this.options.prepare(topic, payload, options);
-  }
-
-  toString(): string {
-    return `subscription ${describe(this.name)}`;
   }
 }

@@ -1,8 +1,8 @@
 import { type DeadLetter, type DeadLetterFilter, DeadLetters } from '../actors/dead-letters.ts';
 import { Nursery } from '../actors/nursery.ts';
 import { createRuntime, type Runtime } from '../actors/runtime.ts';
-import type { Handler } from '../actors/subscriber.ts';
-import { Supervisor, type TreeNode } from '../actors/supervisor.ts';
+import type { Handler } from '../actors/subscriber-options.ts';
+import { Supervisor } from '../actors/supervisor.ts';
 import { closeAll } from '../core/async.ts';
 import { BusError, describe, type Receipt, toError } from '../core/errors.ts';
 import {
@@ -16,7 +16,6 @@ import {
 } from '../core/events.ts';
 import { newIncarnation, originOf } from '../core/incarnation.ts';
 import { type BusState, busTransitions, Lifecycle } from '../core/lifecycle.ts';
-import type { RetryPolicy } from '../core/retry.ts';
 import { checkName } from '../core/topic.ts';
 import type { PatternInput } from '../routing/pattern.ts';
 import { Router } from '../routing/router.ts';
@@ -24,42 +23,16 @@ import { MemoryStore } from '../storage/memory.ts';
 import { checkKnown, checkObject } from './checks.ts';
 import { Consumption } from './consumption.ts';
 import { decoratedHandlers } from './decorators.ts';
-import { type LinkStatus, type MemberStatus, Network } from './network.ts';
+import { Network } from './network.ts';
 import { type BusOptions, type Parts, type ResolvedOptions, resolveOptions } from './options.ts';
 import { type EmitOptions, MessageFactory, type PublishOptions } from './publish-options.ts';
 import { type Outgoing, Publisher } from './publisher.ts';
 import type { Route } from './route.ts';
+import { type BusStatus, brief, type Explanation } from './status.ts';
 import type { Subscription, WaitOptions } from './subscription.ts';
 import { waitOf } from './subscription.ts';
 import type { SubscriptionOptions } from './subscription-options.ts';
-import { type SubscriptionStatus, Subscriptions } from './subscriptions.ts';
-
-/** A node at a glance. */
-export interface BusStatus {
-  node: string;
-  incarnation: string;
-  cluster: string;
-  state: BusState;
-  /** `alone`: no cluster. */
-  role: 'alone' | 'leader' | 'leaf';
-  /** Where it listens, with the real port. */
-  address?: string;
-  /** The leader, as far as this node knows; `epoch` is `<term>.<start>`. */
-  leader?: { node: string; epoch: string; linked: boolean };
-  members: MemberStatus[];
-  links: LinkStatus[];
-  /** Of another node: the first 1,000. */
-  subscriptions: SubscriptionStatus[];
-  deadLetters: { size: number; limit: number };
-  /** The supervision tree. */
-  tree: TreeNode;
-}
-
-/** Where a topic would go. */
-export interface Explanation {
-  topic: string;
-  routes: { subscription: string; node: string; pattern: string; reachable: boolean; retry: RetryPolicy }[];
-}
+import { Subscriptions } from './subscriptions.ts';
 
 /** The dead letters of a node: see {@link DeadLetter}. */
 export interface DeadLetterBox {
@@ -77,12 +50,6 @@ export interface UnsubscribeOptions extends WaitOptions {
 
 /** How long another node may take to answer a control request, in milliseconds. */
 const requestTimeout = 10_000;
-
-/** What the parts of a bus that its user does not see need of each other. */
-interface Insides {
-  readonly options: ResolvedOptions;
-  readonly runtime: Runtime;
-}
 
 /** A message bus in this process: alone, or as a node of a cluster. Made by {@link createBus}. */
 export class Bus implements AsyncDisposable {
@@ -102,7 +69,7 @@ export class Bus implements AsyncDisposable {
   #closing: Promise<void> | undefined;
   #closeBy = 0;
 
-  private constructor({ options, runtime }: Insides, incarnation: string) {
+  private constructor(options: ResolvedOptions, runtime: Runtime, incarnation: string) {
     const { clock, logger: log, node, limits, role } = options;
     this.#options = options;
     this.#incarnation = incarnation;
@@ -149,7 +116,7 @@ export class Bus implements AsyncDisposable {
     const incarnation = newIncarnation(clock);
     const name = `${node}.${incarnation}`;
     const runtime = parts.runtime?.(name) ?? createRuntime({ name, log: logger });
-    const bus = new Bus({ options, runtime }, incarnation);
+    const bus = new Bus(options, runtime, incarnation);
     try {
       await bus.#start();
     } catch (error) {
@@ -314,7 +281,7 @@ export class Bus implements AsyncDisposable {
     const end = clock.monotonic() + waitOf('drain()', options);
     do {
       await this.#subscriptions.drain(Math.max(0, end - clock.monotonic()));
-      await this.#flushed(Math.max(0, end - clock.monotonic()));
+      await this.#network?.flushed(Math.max(0, end - clock.monotonic()));
     } while (this.#subscriptions.busy);
   }
 
@@ -369,21 +336,6 @@ export class Bus implements AsyncDisposable {
     return this.#nursery;
   }
 
-  async #flushed(timeout: number): Promise<void> {
-    if (this.#network === undefined) return;
-    const { clock } = this.#options;
-    let late = (): void => {};
-    const timer = clock.timer(timeout, () => late());
-    const tooLate = new Promise<never>((_, reject) => {
-      late = () => reject(new BusError('TIMEOUT', `messages to other nodes were not confirmed within ${timeout} ms`));
-    });
-    try {
-      await Promise.race([this.#network.flushed(), tooLate]);
-    } finally {
-      timer.cancel();
-    }
-  }
-
   #ask(node: string, method: string, params: unknown, timeout: number): Promise<unknown> {
     if (this.#network === undefined) {
       throw new BusError('NODE_UNREACHABLE', `this bus is in no cluster, so there is no node '${node}'`);
@@ -405,7 +357,7 @@ export class Bus implements AsyncDisposable {
   #status(): BusStatus {
     const { cluster, role, limits } = this.#options;
     const network = this.#network;
-    const { leaderNode, epoch, linked, address } = network ?? {};
+    const { leader, address } = network ?? {};
     return {
       node: this.node,
       incarnation: this.#incarnation,
@@ -413,9 +365,7 @@ export class Bus implements AsyncDisposable {
       state: this.state,
       role,
       ...(address === undefined ? {} : { address }),
-      ...(leaderNode === undefined || epoch === undefined
-        ? {}
-        : { leader: { node: leaderNode, epoch: `${epoch.term}.${epoch.start}`, linked: linked === true } }),
+      ...(leader === undefined ? {} : { leader }),
       members: network?.members() ?? [],
       links: network?.links() ?? [],
       subscriptions: this.#subscriptions.status(),
@@ -433,14 +383,6 @@ export class Bus implements AsyncDisposable {
   #notRunning(): BusError {
     return new BusError('CLOSED', `the bus is ${this.state}`);
   }
-}
-
-/** How many subscriptions a status lists for another node, so that it fits into one frame. */
-const mostListed = 1000;
-
-function brief(status: BusStatus): BusStatus {
-  const trim = (node: TreeNode): TreeNode => ({ ...node, children: node.children.slice(0, mostListed).map(trim) });
-  return { ...status, subscriptions: status.subscriptions.slice(0, mostListed), tree: trim(status.tree) };
 }
 
 /** What tests and the simulation put in the place of the real parts. */

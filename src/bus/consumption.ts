@@ -1,5 +1,5 @@
 import type { Context, StagedOptions } from '../actors/delivery.ts';
-import type { Handler } from '../actors/subscriber.ts';
+import type { Handler } from '../actors/subscriber-options.ts';
 import { type Deferred, deferred } from '../core/async.ts';
 import { BusError, PermanentError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';

@@ -1,5 +1,5 @@
 import type { Context } from '../actors/delivery.ts';
-import type { Handler } from '../actors/subscriber.ts';
+import type { Handler } from '../actors/subscriber-options.ts';
 import { BusError } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
 import type { PatternInput } from '../routing/pattern.ts';

@@ -1,4 +1,5 @@
-import type { Subscriber, SubscriptionStats } from '../actors/subscriber.ts';
+import type { Subscriber } from '../actors/subscriber.ts';
+import type { SubscriptionStats } from '../actors/subscriber-options.ts';
 import type { SubscriptionState } from '../core/lifecycle.ts';
 import type { Pattern } from '../routing/pattern.ts';
 import { checkKnown, checkNumber } from './checks.ts';

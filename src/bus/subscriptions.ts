@@ -1,7 +1,8 @@
 import type { DeadLetters, Replay } from '../actors/dead-letters.ts';
 import type { Nursery } from '../actors/nursery.ts';
 import { handlers } from '../actors/restart.ts';
-import { type Handler, Subscriber, type SubscriptionStats } from '../actors/subscriber.ts';
+import { Subscriber } from '../actors/subscriber.ts';
+import type { Handler, SubscriptionStats } from '../actors/subscriber-options.ts';
 import type { Part } from '../actors/supervisor.ts';
 import type { Clock } from '../core/clock.ts';
 import { BusError, describe } from '../core/errors.ts';

@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { defineCommand } from 'citty';
-import type { Bus, BusStatus } from '../bus/bus.ts';
+import type { Bus } from '../bus/bus.ts';
+import type { BusStatus } from '../bus/status.ts';
 import { closeAll, deferred } from '../core/async.ts';
 import { systemClock } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';

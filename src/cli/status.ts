@@ -1,6 +1,6 @@
 import { defineCommand } from 'citty';
-import type { Bus, BusStatus } from '../bus/bus.ts';
-import type { MemberStatus } from '../bus/network.ts';
+import type { Bus } from '../bus/bus.ts';
+import type { BusStatus, MemberStatus } from '../bus/status.ts';
 import { deferred } from '../core/async.ts';
 import { systemClock } from '../core/clock.ts';
 import { BusError, toError } from '../core/errors.ts';

@@ -1,0 +1,118 @@
+import { Leader } from '../cluster/leader.ts';
+import type { Registry } from '../cluster/registry.ts';
+import { BusError } from '../core/errors.ts';
+import type { Refusal, Session } from '../transport/session.ts';
+import type { ControlFrame, Epoch, Hello, SubscriptionEntry } from '../wire/frame.ts';
+import type { Link } from './link.ts';
+import type { ResolvedOptions } from './options.ts';
+import type { Role } from './role.ts';
+
+/** The leader: keeps the registry's original, and reaches every member over its own link. */
+export class LeaderRole implements Role {
+  readonly leaderNode: string;
+  readonly linked = true;
+  readonly #leader: Leader;
+  readonly #maxFrame: number;
+  /** The links of nodes that have told their part. */
+  readonly #joined = new Map<string, Link>();
+  /** What nodes that have not told it all have told so far. */
+  readonly #joining = new Map<Session, SubscriptionEntry[]>();
+
+  constructor(options: ResolvedOptions, incarnation: string, registry: Registry, synced: (version: number) => void) {
+    const { clock, node, liveness, redial, limits } = options;
+    this.leaderNode = node;
+    this.#maxFrame = limits.frame;
+    // Time enough for every member to notice, and to dial twice.
+    const settle = Math.min(liveness.down, liveness.suspect + 2 * redial.maxDelay);
+    this.#leader = new Leader(
+      { clock, registry, send: (target, frame) => this.#joined.get(target)?.session.send(frame), synced },
+      { node, incarnation, down: liveness.down, settle },
+    );
+  }
+
+  get epoch(): Epoch {
+    return this.#leader.epoch;
+  }
+
+  get version(): number {
+    return this.#leader.version;
+  }
+
+  path(node: string): Link | undefined {
+    return this.#joined.get(node);
+  }
+
+  way(node: string): Link | undefined {
+    return this.#joined.get(node);
+  }
+
+  admit(hello: Hello): Refusal | undefined {
+    if (hello.maxFrame !== this.#maxFrame) {
+      const detail = `its limits.frame is ${hello.maxFrame}, this cluster's is ${this.#maxFrame}`;
+      return { code: 'HANDSHAKE_REFUSED', detail };
+    }
+    this.#leader.outrank(hello.epoch);
+    return undefined;
+  }
+
+  opened(session: Session): void {
+    this.#joining.set(session, []);
+  }
+
+  closed(session: Session, link: Link, silence: number): void {
+    this.#joining.delete(session);
+    if (this.#joined.get(link.node) !== link) return;
+    this.#joined.delete(link.node);
+    this.#leader.lost(link.node, silence);
+  }
+
+  take(session: Session, link: Link, frame: ControlFrame): void {
+    const { node } = link;
+    switch (frame.type) {
+      case 'join':
+        this.#join(session, link, frame);
+        return;
+      case 'part':
+        this.#leader.part(node, frame);
+        return;
+      case 'applied':
+        this.#leader.applied(node, frame.version);
+        return;
+      case 'resync':
+        this.#leader.resync(node);
+        return;
+      case 'leave':
+        this.#joined.delete(node);
+        this.#leader.left(node);
+        return;
+      case 'ping':
+        return;
+      default:
+        throw new BusError('PROTOCOL_ERROR', `node '${node}' sent a '${frame.type}' to the leader`);
+    }
+  }
+
+  announce(version: number, add: readonly SubscriptionEntry[], remove: readonly string[]): boolean {
+    this.#leader.own(version, add, remove);
+    return true;
+  }
+
+  vouch(link: Link, source: string): string {
+    if (source === link.node) return source;
+    throw new BusError('PROTOCOL_ERROR', `node '${link.node}' speaks in the name of '${source}'`);
+  }
+
+  close(): void {
+    this.#leader.close();
+  }
+
+  #join(session: Session, link: Link, frame: ControlFrame & { type: 'join' }): void {
+    const told = this.#joining.get(session);
+    if (told === undefined) throw new BusError('PROTOCOL_ERROR', `node '${link.node}' joined twice`);
+    for (const entry of frame.subscriptions) told.push(entry);
+    if (frame.more) return;
+    this.#joining.delete(session);
+    this.#joined.set(link.node, link);
+    this.#leader.join(session.peer, { version: frame.version, subscriptions: told });
+  }
+}

@@ -1,0 +1,123 @@
+import { Membership } from '../cluster/membership.ts';
+import type { Part } from '../cluster/part.ts';
+import type { Registry } from '../cluster/registry.ts';
+import type { Timer } from '../core/clock.ts';
+import type { BusError } from '../core/errors.ts';
+import type { EventHub } from '../core/events.ts';
+import type { Session } from '../transport/session.ts';
+import type { ControlFrame, Epoch, SubscriptionEntry } from '../wire/frame.ts';
+import type { Link } from './link.ts';
+import type { ResolvedOptions } from './options.ts';
+import type { Role } from './role.ts';
+
+/** What a member needs of its network. */
+export interface MemberHost {
+  readonly options: ResolvedOptions;
+  readonly events: EventHub;
+  readonly registry: Registry;
+  readonly part: Part;
+  /** This node's part, up to `version`, is known to everybody who can be reached. */
+  synced(version: number): void;
+  /** The registry is held: everybody who is alive can be reached. */
+  held(): void;
+  /** The leader has been away for so long that what waits for others is given up. */
+  giveUp(): void;
+}
+
+/** A member: holds a copy of the registry, and reaches everybody over its link to the leader. */
+export class MemberRole implements Role {
+  readonly #host: MemberHost;
+  readonly #membership: Membership;
+  #up: Link | undefined;
+  #leaderNode: string | undefined;
+  #downTimer: Timer | undefined;
+
+  constructor(host: MemberHost) {
+    this.#host = host;
+    const { registry, synced } = host;
+    this.#membership = new Membership({
+      registry,
+      synced,
+      send: (frame) => this.#up?.session.send(frame),
+      held: () => this.#held(),
+    });
+  }
+
+  get epoch(): Epoch {
+    return this.#membership.epoch;
+  }
+
+  get version(): number {
+    return this.#membership.version;
+  }
+
+  get leaderNode(): string | undefined {
+    return this.#leaderNode;
+  }
+
+  get linked(): boolean {
+    return this.#up !== undefined && this.version > 0;
+  }
+
+  path(node: string): Link | undefined {
+    return this.linked && this.#host.registry.get(node)?.state === 'alive' ? this.#up : undefined;
+  }
+
+  way(_node: string): Link | undefined {
+    return this.#up;
+  }
+
+  admit(): undefined {
+    return undefined; // nobody dials a member
+  }
+
+  opened(_session: Session, link: Link, epoch: Epoch): void {
+    this.#downTimer?.cancel();
+    this.#up = link;
+    this.#leaderNode = link.node;
+    this.#membership.join(epoch, this.#host.part);
+  }
+
+  closed(_session: Session, link: Link, silence: number, reason: BusError): void {
+    if (this.#up !== link) return;
+    this.#up = undefined;
+    this.#membership.lost();
+    const { options, events, registry, synced, giveUp } = this.#host;
+    synced(Number.POSITIVE_INFINITY);
+    const { node, incarnation } = link;
+    events.emit({ type: 'leader.lost', node, reason: reason.message });
+    const leader = registry.get(node);
+    if (leader !== undefined) registry.apply({ ...leader, state: 'suspect', add: [], remove: [] });
+    this.#downTimer?.cancel();
+    this.#downTimer = options.clock.timer(Math.max(0, options.liveness.down - silence), () => {
+      events.emit({ type: 'node.down', node, incarnation });
+      giveUp();
+    });
+  }
+
+  take(_session: Session, _link: Link, frame: ControlFrame): void {
+    this.#membership.take(frame);
+  }
+
+  announce(version: number, add: readonly SubscriptionEntry[], remove: readonly string[]): boolean {
+    if (this.#up === undefined) return false; // told when the leader is back
+    this.#membership.announce(version, add, remove);
+    return true;
+  }
+
+  vouch(_link: Link, source: string): string {
+    return source; // the leader has seen to it
+  }
+
+  close(): void {
+    this.#downTimer?.cancel();
+  }
+
+  #held(): void {
+    const { term, start } = this.epoch;
+    if (this.#leaderNode !== undefined) {
+      this.#host.events.emit({ type: 'leader.found', node: this.#leaderNode, epoch: `${term}.${start}` });
+    }
+    this.#host.held();
+  }
+}
