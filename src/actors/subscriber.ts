@@ -41,6 +41,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
   readonly #burial: Burial;
   readonly #dropReport: DropReport;
   readonly #idle: Deferred<void>[] = [];
+  readonly #closed = deferred<void>();
   #actor: SubscriberActor | undefined;
   #sequence = 0;
   #awake = false;
@@ -279,6 +280,11 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
 
   // Control
 
+  /** Resolves when it has closed. */
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
   /** Hands out no more; what is running goes on. */
   pause(): void {
     this.pauseFor('pause() was called');
@@ -346,6 +352,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
     }
     this.#deadlines.clear();
     this.#lifecycle.to('closed');
+    this.#closed.resolve();
     for (const idle of this.#idle.splice(0)) idle.resolve();
     this.#dropReport.flush();
   }

@@ -98,7 +98,9 @@ export class Consumption<T = unknown>
   /** @internal */
   constructor(subscribe: (handler: Handler) => Promise<Subscription>) {
     this.ready = subscribe((message, context) => this.#handle(message as Message<T>, context));
-    this.ready.catch(() => this.#end()); // whoever iterates or awaits `ready` hears of it
+    const end = (): void => this.#end();
+    // A subscription that fails is heard of by whoever iterates or awaits `ready`.
+    this.ready.then((subscription) => subscription.closed.then(end), end);
   }
 
   async next(): Promise<IteratorResult<ConsumedDelivery<T>>> {

@@ -31,6 +31,8 @@ export class MemberRole implements Role {
   #up: Link | undefined;
   #leaderNode: string | undefined;
   #downTimer: Timer | undefined;
+  /** Whether the leader has been lost, or not found yet, since it was last told of. */
+  #away = true;
 
   constructor(host: MemberHost) {
     this.#host = host;
@@ -81,6 +83,7 @@ export class MemberRole implements Role {
   closed(_session: Session, link: Link, silence: number, reason: BusError): void {
     if (this.#up !== link) return;
     this.#up = undefined;
+    this.#away = true;
     this.#membership.lost();
     const { options, events, registry, synced, giveUp } = this.#host;
     synced(Number.POSITIVE_INFINITY);
@@ -115,7 +118,8 @@ export class MemberRole implements Role {
 
   #held(): void {
     const { term, start } = this.epoch;
-    if (this.#leaderNode !== undefined) {
+    if (this.#leaderNode !== undefined && this.#away) {
+      this.#away = false;
       this.#host.events.emit({ type: 'leader.found', node: this.#leaderNode, epoch: `${term}.${start}` });
     }
     this.#host.held();

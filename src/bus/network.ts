@@ -319,7 +319,11 @@ export class Network {
   #request(link: Link, frame: ControlFrame & { type: 'request' }): void {
     const source = this.#role.vouch(link, frame.source);
     if (frame.target === this.#host.options.node) {
-      void this.#requests.answer(frame, this.#host.handle).then((reply) => link.session.send(reply));
+      void this.#requests.answer(frame, this.#host.handle).then((reply) => {
+        if (link.session.send(reply)) return;
+        const error = { code: 'PAYLOAD_TOO_LARGE', message: `the answer to '${frame.method}' is larger than a frame` };
+        link.session.send({ type: 'reply', id: frame.id, target: source, error });
+      });
       return;
     }
     const onward = this.#role.path(frame.target);

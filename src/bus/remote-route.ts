@@ -89,8 +89,9 @@ export class RemoteRoute implements Route {
       publication.unreachable(this);
       return;
     }
-    const ticket = new RemoteTicket(this, this.#open(), publication);
-    const entry = this.#open().enter(parcelOf(message), ticket);
+    const outbox = this.#open();
+    const ticket = new RemoteTicket(this, outbox, publication);
+    const entry = outbox.enter(parcelOf(message), ticket);
     if (entry === undefined) {
       publication.failed(this, 'MAILBOX_FULL');
       return;

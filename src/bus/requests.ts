@@ -31,7 +31,7 @@ export class Requests {
 
   /** @throws {BusError} `TIMEOUT`, or what the other node answers. */
   ask(
-    send: (frame: Request) => void,
+    send: (frame: Request) => boolean,
     target: string,
     method: string,
     params: unknown,
@@ -47,7 +47,9 @@ export class Requests {
         reject(new BusError('TIMEOUT', `node '${target}' did not answer '${method}' within ${timeout} ms`));
       });
       this.#pending.set(id, { resolve, reject, timer });
-      send({ type: 'request', id, source: this.#node, target, method, params });
+      if (send({ type: 'request', id, source: this.#node, target, method, params })) return;
+      const error = { code: 'PAYLOAD_TOO_LARGE', message: `the request '${method}' is larger than a frame` };
+      this.answered({ type: 'reply', id, target: this.#node, error });
     });
   }
 

@@ -33,6 +33,11 @@ export class Subscription implements AsyncDisposable {
     return this.#pattern.text;
   }
 
+  /** Resolves when it has ended, for whatever reason: its own `close()`, `unsubscribe()`, or the end of the bus. */
+  get closed(): Promise<void> {
+    return this.#subscriber.closed;
+  }
+
   get state(): SubscriptionState {
     return this.#subscriber.state;
   }

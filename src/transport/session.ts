@@ -130,20 +130,27 @@ export class Session {
     return this.#host.clock.monotonic() - this.#lastReceived;
   }
 
-  /** Sends a control frame; before any data that still waits. A link whose control backlog grows too long is closed. */
-  send(frame: ControlFrame): void {
-    if (this.state === 'closed') return;
+  /**
+   * Sends a control frame; before any data that still waits. A link whose control backlog grows too long is closed.
+   *
+   * @returns false, and nothing was sent, when a request or reply is larger than the other end takes. Any other frame that
+   *   is too large closes the link.
+   */
+  send(frame: ControlFrame): boolean {
+    if (this.state === 'closed') return true;
     const bytes = encodeFrame(frame);
     if (this.#peer !== undefined && bytes.length - 4 > this.#peer.maxFrame) {
+      if (frame.type === 'request' || frame.type === 'reply') return false;
       this.kill(
         new BusError(
           'PROTOCOL_ERROR',
           `a '${frame.type}' frame of ${bytes.length} bytes is over the limit of ${this.#peer.node}`,
         ),
       );
-      return;
+      return true;
     }
     this.#write(bytes);
+    return true;
   }
 
   /** Sends a packed frame. Ask `writable` before. */
