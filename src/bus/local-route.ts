@@ -4,8 +4,8 @@ import type { ErrorCode } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
 import type { RetryPolicy } from '../core/retry.ts';
 import type { Pattern } from '../routing/pattern.ts';
-import type { Publication } from './publication.ts';
-import type { Route, Ticket } from './route.ts';
+import type { Publication, Ticket } from './publication.ts';
+import type { Route } from './route.ts';
 
 /** The way to a mailbox of this node. */
 export class LocalRoute implements Route {
@@ -57,7 +57,6 @@ class RoomTicket implements Ticket, RoomWaiter {
   readonly route: LocalRoute;
   readonly size: number;
   readonly distant = false;
-  readonly entry = undefined;
   #message: Message | undefined;
   readonly #publication: Publication;
 

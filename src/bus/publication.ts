@@ -2,7 +2,19 @@ import { type Deferred, deferred } from '../core/async.ts';
 import { Deadline } from '../core/deadlines.ts';
 import { BusError, type ErrorCode, type Receipt, type RouteFailure } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
-import type { Route, Ticket } from './route.ts';
+
+/** Where a route leads, for receipts and errors. */
+export interface Destination {
+  readonly subscription: string;
+  readonly node: string;
+}
+
+/** A route that a publication still waits for. */
+export interface Ticket {
+  readonly route: Destination;
+  /** The publication waits no longer. @returns what to say of this route. */
+  abandon(): ErrorCode;
+}
 
 /** A publish that has to wait for some of its routes, until all of them have answered or its time is up. */
 export class Publication extends Deadline {
@@ -33,13 +45,13 @@ export class Publication extends Deadline {
     if (this.#tickets.delete(ticket)) this.#check();
   }
 
-  unreachable(route: Route, ticket?: Ticket): void {
+  unreachable(route: Destination, ticket?: Ticket): void {
     if (ticket !== undefined && !this.#tickets.delete(ticket)) return;
     this.receipt.unreachable.push(`${route.node}/${route.subscription}`);
     this.#check();
   }
 
-  failed(route: Route, code: ErrorCode, ticket?: Ticket): void {
+  failed(route: Destination, code: ErrorCode, ticket?: Ticket): void {
     if (ticket !== undefined && !this.#tickets.delete(ticket)) return;
     this.#failures.push({ subscription: route.subscription, node: route.node, code });
     this.#check();

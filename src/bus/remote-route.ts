@@ -6,8 +6,8 @@ import type { SubscriptionEntry } from '../wire/frame.ts';
 import { Parcel } from '../wire/pack.ts';
 import type { Link } from './link.ts';
 import { type Confirmation, Outbox, type OutboxEntry } from './outbox.ts';
-import type { Publication } from './publication.ts';
-import type { Route, Ticket } from './route.ts';
+import type { Publication, Ticket } from './publication.ts';
+import type { Route } from './route.ts';
 
 /** What a remote route needs of its surroundings. */
 export interface RemoteHost {

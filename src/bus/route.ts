@@ -1,14 +1,10 @@
-import type { ErrorCode } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
 import type { RetryPolicy } from '../core/retry.ts';
 import type { Pattern } from '../routing/pattern.ts';
-import type { OutboxEntry } from './outbox.ts';
-import type { Publication } from './publication.ts';
+import type { Destination, Publication } from './publication.ts';
 
 /** One way that a message can take: to a mailbox of this node, or to one of another node. */
-export interface Route {
-  readonly subscription: string;
-  readonly node: string;
+export interface Route extends Destination {
   readonly pattern: Pattern;
   readonly retry: Readonly<RetryPolicy>;
   /** Whether the mailbox can be reached now. */
@@ -21,13 +17,4 @@ export interface Route {
   accept(message: Message): boolean;
   /** Sees to it that the publication hears what becomes of the message. */
   publish(message: Message, publication: Publication): void;
-}
-
-/** A route that a publication still waits for. */
-export interface Ticket {
-  readonly route: Route;
-  /** In the outbox, where the route leads to another node. */
-  entry: OutboxEntry | undefined;
-  /** The publication waits no longer. @returns what to say of this route. */
-  abandon(): ErrorCode;
 }
