@@ -101,7 +101,8 @@ export class Leader {
     this.#downTimers.delete(node);
     const link = (this.#links.get(node) ?? 0) + 1;
     this.#links.set(node, link);
-    const follower: Follower = { sent: 0, applied: 0, busy: false, dirty: new Map(), toldSettled: this.#settled };
+    // Busy from the start: the change below must not reach it before its snapshot, or an empty delta would pass for one.
+    const follower: Follower = { sent: 0, applied: 0, busy: true, dirty: new Map(), toldSettled: this.#settled };
     this.#followers.set(node, follower);
     const known = this.#host.registry.get(node);
     const before = known?.incarnation === incarnation ? [...known.subscriptions.keys()] : [];

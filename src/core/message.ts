@@ -95,9 +95,12 @@ export class Message<T = unknown> {
 
   /** @internal Lets go of the buffer that the bytes were received in, which is larger than they are. */
   detach(): void {
-    if (this.#bytes !== undefined && this.#bytes.buffer.byteLength > 2 * this.#bytes.byteLength) {
-      this.#bytes = this.#bytes.slice();
-    }
+    const bytes = this.#bytes;
+    // What lies in Node's pool of small buffers was copied before.
+    if (bytes === undefined || bytes.buffer.byteLength <= Math.max(2 * bytes.byteLength, Buffer.poolSize)) return;
+    const room = Buffer.allocUnsafe(bytes.byteLength);
+    room.set(bytes);
+    this.#bytes = room;
   }
 
   /** A plain object with every field, so that a message can be logged or stored as JSON. */

@@ -363,7 +363,7 @@ function decode(bytes: Uint8Array, code: ErrorCode, what: string): unknown {
 function copy(bytes: Uint8Array, header: number): Uint8Array {
   const room = Buffer.allocUnsafe(bytes.length - header);
   const result = new Uint8Array(room.buffer, room.byteOffset, room.length);
-  result.set(bytes.subarray(header));
+  result.set(new Uint8Array(bytes.buffer, bytes.byteOffset + header, bytes.length - header));
   return result;
 }
 

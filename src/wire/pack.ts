@@ -239,7 +239,8 @@ export class DataReader {
   /** @param body a frame without its length. @throws {BusError} `PROTOCOL_ERROR`. */
   read(body: Uint8Array, sink: RowSink): void {
     if (body.length < headBytes - 4) throw broken('a data frame is cut short');
-    const view = new DataView(body.buffer, body.byteOffset, body.length);
+    const { buffer, byteOffset } = body;
+    const view = new DataView(buffer, byteOffset, body.length);
     const definitions = view.getUint16(2);
     const rows = view.getUint32(4);
     let at = this.#define(body, view, definitions);
@@ -263,11 +264,12 @@ export class DataReader {
         if (from + 4 > body.length) throw broken('a message reaches beyond its frame');
         const extraEnd = from + 4 + view.getUint32(from);
         if (extraEnd > body.length) throw broken('a message reaches beyond its frame');
-        extra = body.subarray(from + 4, extraEnd);
+        extra = new Uint8Array(buffer, byteOffset + from + 4, extraEnd - from - 4);
         from = extraEnd;
       }
       if (from + length > body.length) throw broken('a message reaches beyond its frame');
-      const bytes = body.subarray(from, from + length);
+      // Not body.subarray(): of a Buffer that makes a Buffer, which takes 50 ns instead of 20 and whose slice() does not copy.
+      const bytes = new Uint8Array(buffer, byteOffset + from, length);
       sink(stream, number, new Parcel(topic, extra, bytes, view.getFloat64(at + 24), view.getFloat64(at + 32)));
     }
   }

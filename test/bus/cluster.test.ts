@@ -42,6 +42,18 @@ withCluster('a message reaches its subscribers on the leader, on other leaves an
   assert.deepEqual(got.sort(), expected.sort());
 });
 
+withCluster('once createBus has resolved, a leaf routes to everything that is subscribed', async (cluster) => {
+  const lead = await cluster.leader();
+  await cluster.until(lead.subscribe('t', () => {}));
+  const a = await cluster.leaf('a');
+  assert.equal(a.explain('t').routes.length, 1);
+  await cluster.until(a.subscribe('t', () => {}));
+  for (let i = 0; i < 1500; i++) await cluster.until(lead.subscribe(`many\\.${i}`, () => {}));
+  const b = await cluster.leaf('b');
+  assert.equal(b.explain('t').routes.length, 2);
+  assert.equal(b.explain('many.1499').routes.length, 1);
+});
+
 withCluster(
   'once subscribe has resolved, a publish on any node that can be reached matches it',
   async (cluster) => {

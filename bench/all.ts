@@ -1,0 +1,53 @@
+import { access, mkdir, writeFile } from 'node:fs/promises';
+import * as across from './across.ts';
+import { machine, versions } from './harness/machine.ts';
+import { printTables, targetOf } from './harness/print.ts';
+import { page, type Run } from './harness/report.ts';
+import type { Table } from './harness/result.ts';
+import { settings, strict } from './harness/settings.ts';
+import * as inProcess from './in-process.ts';
+import * as routing from './routing-lib/tables.ts';
+
+// Runs everything: `--brief` in half a minute and without writing anything, `--json` prints the results as JSON.
+
+// An interrupted run ends in order too: the server and the workers go with this process.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
+await access(new URL('../dist/index.js', import.meta.url)).catch(() => {
+  process.stderr.write('dist/ is missing: npm run build\n');
+  process.exit(1);
+});
+
+const options = settings();
+const start = performance.now();
+const tables: Table[] = [];
+for (const [name, part] of Object.entries({ 'in process': inProcess, 'across processes': across, routing })) {
+  process.stderr.write(`${name} ...\n`);
+  tables.push(...(await part.run(options)));
+}
+const found = await versions();
+const run: Run = {
+  date: new Date().toISOString(),
+  machine: machine(),
+  versions: found,
+  settings: options,
+  seconds: (performance.now() - start) / 1_000,
+  tables,
+};
+
+if (process.argv.includes('--json')) console.log(JSON.stringify(run, undefined, 2));
+else printTables(tables);
+
+if (!options.brief) {
+  await mkdir(new URL('results/', import.meta.url), { recursive: true });
+  await writeFile(new URL('results/latest.json', import.meta.url), `${JSON.stringify(run, undefined, 2)}\n`);
+  // The page compares with the peers: without them the last one that did stays.
+  if (found['nats-server'] !== undefined) {
+    await mkdir(new URL('../docs/', import.meta.url), { recursive: true });
+    await writeFile(new URL('../docs/benchmarks.md', import.meta.url), page(run));
+  }
+}
+
+const missed = tables.flatMap((table) => table.comparisons).filter(({ met }) => met === false);
+for (const comparison of missed) process.stderr.write(`missed: ${comparison.what}, ${targetOf(comparison)}\n`);
+if (missed.length > 0 && strict && !options.brief) process.exitCode = 1;

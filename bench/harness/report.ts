@@ -1,0 +1,81 @@
+import type { Machine } from './machine.ts';
+import { figure, spreadOf, targetOf, verdict } from './print.ts';
+import type { Comparison, Table } from './result.ts';
+import type { Settings } from './settings.ts';
+
+/** A whole run, as `bench/results/latest.json` holds it. */
+export interface Run {
+  readonly date: string;
+  readonly machine: Machine;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly settings: Settings;
+  readonly seconds: number;
+  readonly tables: readonly Table[];
+}
+
+/** The page for `docs/benchmarks.md`. */
+export function page({ date, machine, versions, settings, seconds, tables }: Run): string {
+  const { cpu, cores, memory, system } = machine;
+  const parts = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return `# Benchmarks
+
+Written by \`npm run bench\`: edit the script, not this page. What counts are the ratios; the figures belong to the machine.
+
+- **When and where**: ${date.slice(0, 10)}, ${cpu}, ${cores} cores, ${memory}, ${system}; the run took ${Math.round(seconds)} s.
+- **Versions**: ${parts.join(', ')}.
+
+## Against the targets
+
+${comparisons(tables.flatMap((table) => table.comparisons).filter(({ target }) => target !== undefined))}
+
+The spread is the lowest and the highest ratio of a single round.
+
+## How it is measured
+
+- Mailvan and its peers are measured in the same run, round by round, ${settings.rounds} rounds unless a table says otherwise; after each round their order is turned round. Every figure is a median.
+- Each contestant has a process of its own (across processes: one at each end), and warms up first. Mailvan is the built package, as its users get it.
+- Every sender lets the event loop turn after each 1,024 messages, the same way for all (routing sends nothing).
+- All messages are counted where they arrive; a run in which one is missing, comes twice or is refused fails.
+
+${tables.map(section).join('\n\n')}
+
+## How to repeat it
+
+\`\`\`sh
+npm ci
+npm run bench                             # everything; writes this page and bench/results/latest.json
+npm --prefix bench run brief              # the same in half a minute, after that; writes nothing
+node --import tsx bench/in-process.ts     # one part: in-process, across or routing
+\`\`\`
+
+\`--json\` prints the results as JSON. The parts across processes need \`nats-server\` (Debian: \`apt-get install nats-server\`),
+which the script starts on a free port of the loopback and stops; without it they are left out. With \`MAILVAN_TEST_STRICT=1\`
+a missing server, or a missed target in a full run, is a failure. The peers are installed under \`bench/\` alone.
+`;
+}
+
+function section({ title, method, unit, rows, comparisons: list }: Table): string {
+  const lines = rows.map(
+    ({ name, median, rounds }) =>
+      `| ${name} | ${figure(median)} | ${figure(Math.min(...rounds))} to ${figure(Math.max(...rounds))} |`,
+  );
+  const free = list.filter(({ target }) => target === undefined);
+  return [
+    `## ${title}`,
+    method,
+    ...(rows.length === 0 ? [] : [[`| | ${unit}, median | of the rounds |`, '|---|---:|---:|', ...lines].join('\n')]),
+    ...(free.length === 0 ? [] : [`For information: ${free.map(inWords).join('; ')}.`]),
+  ].join('\n\n');
+}
+
+function comparisons(list: readonly Comparison[]): string {
+  const lines = list.map(
+    (comparison) =>
+      `| ${comparison.what} | ${figure(comparison.value)} ${comparison.unit} | ${spreadOf(comparison)} | ${targetOf(comparison)} | ${verdict(comparison)} |`,
+  );
+  return ['| what | measured | spread | target | |', '|---|---:|---:|---:|---|', ...lines].join('\n');
+}
+
+function inWords({ what, value, unit }: Comparison): string {
+  return `${what} ${figure(value)} ${unit}`;
+}
