@@ -249,13 +249,12 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
     else attempt.extend(ms);
   }
 
-  /** @internal */
   track(attempt: Attempt, extended: boolean): void {
     if (extended) this.#extended.add(attempt);
     else this.#extended.delete(attempt);
   }
 
-  /** @internal The attempt's time is up: it counts as failed, and what it does from now on is ignored. */
+  /** The attempt's time is up: it counts as failed, and what it does from now on is ignored. */
   timedOut(delivery: Delivery): void {
     if (!delivery.cut('timedOut')) return;
     this.#abandoned++;

@@ -33,7 +33,8 @@ export class Publishing {
     this.#terminal = terminal;
     this.#topic = topic;
     this.#options = options;
-    if (terminal.isInteractive) this.#show();
+    // Whoever types the messages sees them anyway, and should not have them written over.
+    if (terminal.isInteractive && !process.stdin.isTTY) this.#show();
   }
 
   /** Whether a message has failed: none should follow it. */
