@@ -57,10 +57,8 @@ export class Burial {
     const { deadLetters } = this.#host.options;
     const added = deadLetters.add(delivery, reason, error);
     if (added === false) {
-      if (this.#condemned.length === 0) {
-        this.#stopWaiting = deadLetters.whenRoom(this.#again);
-        this.#paused = this.#host.pauseFor('the dead letters are full: replay or drop some');
-      }
+      if (this.#condemned.length === 0) this.#stopWaiting = deadLetters.whenRoom(this.#again);
+      if (this.#host.pauseFor('the dead letters are full: replay or drop some')) this.#paused = true;
       this.#condemned.push({ delivery, reason, error });
       return;
     }
@@ -69,6 +67,11 @@ export class Burial {
       () => this.#done(delivery, reason, error),
       (failure: unknown) => this.#failed(delivery, failure),
     );
+  }
+
+  /** Somebody else wants it paused: room among the dead letters does not end that. */
+  leavePaused(): void {
+    this.#paused = false;
   }
 
   /** Waits for room no longer. @returns how many messages are lost by that. */

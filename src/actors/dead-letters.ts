@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts';
-import { BusError, describe } from '../core/errors.ts';
+import { BusError, describe, toError } from '../core/errors.ts';
 import { type Headers, Message } from '../core/message.ts';
 import type { DeadReason } from '../core/retry.ts';
 import { compilePattern, type PatternInput } from '../routing/pattern.ts';
@@ -44,6 +44,24 @@ export interface DeadLetterFilter {
   limit?: number;
 }
 
+/** The dead letters of a node, as its user sees them. */
+export interface DeadLetterBox {
+  /** The oldest first. @throws {BusError} `OPTION_INVALID`, `PATTERN_INVALID`. */
+  list(filter?: DeadLetterFilter): Promise<DeadLetter[]>;
+  /** @throws {BusError} `NOT_FOUND`. */
+  get(id: string): Promise<DeadLetter>;
+  /**
+   * Puts messages back into the tail of their subscriptions' mailboxes, with their attempts counted anew. Unless every id and
+   * every subscription is found, nothing is moved.
+   *
+   * @returns how many were moved.
+   * @throws {BusError} `NOT_FOUND`; `MAILBOX_FULL`, saying how many were moved before.
+   */
+  replay(ids: readonly string[]): Promise<number>;
+  /** Throws messages away for good. @returns how many. @throws {BusError} `NOT_FOUND`, and nothing is dropped. */
+  drop(ids: readonly string[]): Promise<number>;
+}
+
 /** Takes a replayed message into the tail of its lane. */
 export type Replay = (letter: Message) => 'accepted' | 'full' | 'closed';
 
@@ -59,11 +77,12 @@ interface DeadLettersOptions {
 const prefix = 'dead/';
 
 /** The dead letters of a node. When they are full, nothing is thrown away: what gives up more has to wait. */
-export class DeadLetters {
+export class DeadLetters implements DeadLetterBox {
   readonly #options: DeadLettersOptions;
   readonly #waiters = new Set<() => void>();
   #size = 0;
   #counter = 0;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: DeadLettersOptions) {
     this.#options = options;
@@ -80,8 +99,10 @@ export class DeadLetters {
     this.#size++;
     const now = clock.now();
     const id = `${now.toString(36).padStart(9, '0')}-${(this.#counter++).toString(36).padStart(6, '0')}`;
-    const last = failureRecord(error, now);
     const { message } = delivery;
+    const { payload, problem } = storable(message);
+    const failure = failureRecord(error, now);
+    const last = problem === undefined ? failure : { ...failure, message: `${failure.message} (${problem})` };
     const record = {
       v: 1,
       id,
@@ -97,7 +118,7 @@ export class DeadLetters {
       source: message.source,
       publishedAt: message.publishedAt,
       deadAt: now,
-      payload: message.bytes(encodePayload),
+      payload,
       size: message.size,
     };
     return store.write([{ type: 'put', key: prefix + id, value: encodePayload(record) }], true);
@@ -109,9 +130,9 @@ export class DeadLetters {
     return () => this.#waiters.delete(fn);
   }
 
-  /** The oldest first. */
+  /** The oldest first. @throws {BusError} `OPTION_INVALID`, `PATTERN_INVALID`. */
   async list(filter: DeadLetterFilter = {}): Promise<DeadLetter[]> {
-    const { subscription, topic, since, limit = 1000 } = filter;
+    const { subscription, topic, since, limit = 1000 } = checkFilter(filter);
     const pattern = topic === undefined ? undefined : compilePattern(topic);
     const found: DeadLetter[] = [];
     for await (const [, value] of this.#options.store.scan(prefixRange(prefix))) {
@@ -130,16 +151,24 @@ export class DeadLetters {
     return letterOf(await this.#read(id));
   }
 
-  /**
-   * Puts messages back into the tail of their subscriptions' mailboxes, with their attempts counted anew. Unless every
-   * id and every subscription is found, nothing is moved.
-   *
-   * @returns how many were moved.
-   * @throws {BusError} `NOT_FOUND`; `MAILBOX_FULL`, saying how many were moved before.
-   */
-  async replay(ids: readonly string[]): Promise<number> {
+  replay(ids: readonly string[]): Promise<number> {
+    return this.#inTurn(() => this.#replay(checkIds('replay()', ids)));
+  }
+
+  drop(ids: readonly string[]): Promise<number> {
+    return this.#inTurn(() => this.#drop(checkIds('drop()', ids)));
+  }
+
+  /** One after the other: two that move the same letter would both find it. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(work);
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+
+  async #replay(ids: readonly string[]): Promise<number> {
     const letters: { stored: StoredLetter; replay: Replay }[] = [];
-    for (const id of new Set(ids)) {
+    for (const id of ids) {
       const stored = await this.#read(id);
       const replay = this.#options.replayTo(stored.subscription);
       if (replay === undefined) {
@@ -164,12 +193,10 @@ export class DeadLetters {
     return moved;
   }
 
-  /** Throws messages away for good. @returns how many. @throws {BusError} `NOT_FOUND`, and nothing is dropped. */
-  async drop(ids: readonly string[]): Promise<number> {
-    const unique = [...new Set(ids)];
-    for (const id of unique) await this.#read(id);
-    for (const id of unique) await this.#remove(id);
-    return unique.length;
+  async #drop(ids: readonly string[]): Promise<number> {
+    for (const id of ids) await this.#read(id);
+    for (const id of ids) await this.#remove(id);
+    return ids.length;
   }
 
   async #read(id: string): Promise<StoredLetter> {
@@ -211,4 +238,49 @@ function readable(bytes: Uint8Array): unknown {
 function messageOf(stored: StoredLetter): Message {
   const { topic, headers, key, publishedAt, source, size, messageId, payload } = stored;
   return new Message(topic, undefined, headers, key, publishedAt, source, size, messageId, 0, payload, decodePayload);
+}
+
+/** The encoded payload of a message; null, and why, when its handler has made something of it that cannot be encoded. */
+function storable(message: Message): { payload: Uint8Array; problem?: string } {
+  try {
+    return { payload: message.bytes(encodePayload) };
+  } catch (error) {
+    return {
+      payload: encodePayload(null),
+      problem: `the payload was changed and cannot be kept: ${toError(error).message}`,
+    };
+  }
+}
+
+function checkIds(what: string, ids: readonly string[]): string[] {
+  if (!Array.isArray(ids) || !ids.every((id) => typeof id === 'string')) {
+    throw new BusError('OPTION_INVALID', `${what} takes a list of the ids of dead letters, not ${describe(ids)}`);
+  }
+  return [...new Set(ids)];
+}
+
+const filterKeys = ['subscription', 'topic', 'since', 'limit'];
+
+function checkFilter(filter: DeadLetterFilter): DeadLetterFilter {
+  if (typeof filter !== 'object' || filter === null)
+    throw new BusError('OPTION_INVALID', `a filter is an object, not ${describe(filter)}`);
+  const wrong = (name: string, value: unknown, rule: string): BusError =>
+    new BusError('OPTION_INVALID', `filter: ${name} ${describe(value)} must be ${rule}`);
+  for (const key of Object.keys(filter)) {
+    if (!filterKeys.includes(key)) {
+      throw new BusError(
+        'OPTION_INVALID',
+        `filter: there is no '${key}'; it has ${filterKeys.map((name) => `'${name}'`).join(', ')}`,
+      );
+    }
+  }
+  const { subscription, since, limit } = filter;
+  if (subscription !== undefined && typeof subscription !== 'string')
+    throw wrong('subscription', subscription, 'a name');
+  if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0))
+    throw wrong('limit', limit, 'a whole number from 0');
+  if (since !== undefined && !((typeof since === 'number' || since instanceof Date) && !Number.isNaN(Number(since)))) {
+    throw wrong('since', since, 'a Date or milliseconds since 1970');
+  }
+  return filter;
 }

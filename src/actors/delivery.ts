@@ -1,4 +1,4 @@
-import { BusError, PermanentError, toError } from '../core/errors.ts';
+import { BusError, describe, PermanentError, toError } from '../core/errors.ts';
 import type { DeliveryState } from '../core/lifecycle.ts';
 import type { Logger } from '../core/log.ts';
 import type { Message } from '../core/message.ts';
@@ -154,7 +154,7 @@ export class Delivery implements Context {
   /** Settles as handled. @returns whether this was the first settlement. */
   ack(): boolean {
     if (this.#state !== 'running') return false;
-    if (this.staged === undefined) this.#state = 'acked';
+    this.#state = this.staged === undefined ? 'acked' : 'confirming';
     this.owner.acked(this);
     return true;
   }
@@ -172,16 +172,23 @@ export class Delivery implements Context {
     this.#state = 'running';
   }
 
-  /** @internal Everything that it staged has its receipt. */
+  /** @internal Everything that it staged has its receipt. @returns whether it was still waiting for that. */
   confirmStaged(): boolean {
-    if (this.#state !== 'running') return false;
+    if (this.#state !== 'confirming') return false;
     this.#state = 'acked';
     return true;
   }
 
+  /** @internal Something that it staged was not taken: the attempt has failed. */
+  refuseStaged(error: unknown): void {
+    if (this.#state !== 'confirming') return;
+    this.#state = 'nacked';
+    this.owner.failed(this, error);
+  }
+
   /** @internal Ends an attempt from outside. @returns whether it was still running. */
   cut(state: 'timedOut' | 'returned'): boolean {
-    if (this.#state !== 'running') return false;
+    if (this.#state !== 'running' && this.#state !== 'confirming') return false;
     this.#state = state;
     this.#controller?.abort(this.#abortReason());
     return true;
@@ -208,7 +215,17 @@ const maxStaged = 1000;
 const maxExtension = 86_400_000;
 
 /** A failure as it is stored. */
-export function failureRecord(error: unknown, at: number): FailureRecord {
-  const { name, message } = toError(error);
-  return { name, message, at };
+export function failureRecord(thrown: unknown, at: number): FailureRecord {
+  const error = toError(thrown);
+  return { name: textOf(() => error.name, 'Error'), message: textOf(() => error.message, ''), at };
+}
+
+/** A text that may be no text, or may not want to be read. */
+function textOf(read: () => unknown, otherwise: string): string {
+  try {
+    const value = read();
+    return typeof value === 'string' ? value : describe(value);
+  } catch {
+    return otherwise;
+  }
 }

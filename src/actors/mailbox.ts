@@ -66,7 +66,8 @@ export class Mailbox {
   /** The keys of which a message is out: running, or waiting for its retry. */
   readonly #lanes = new Map<string, Lane>();
   readonly #parked = new Heap<Parked>((a, b) => a.due - b.due || a.delivery.sequence - b.delivery.sequence);
-  readonly #waiters = new Ring<RoomWaiter>();
+  /** In order of waiting; a Set, because those whose time is up leave from the middle. */
+  readonly #waiters = new Set<RoomWaiter>();
   #timer: Timer | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
   #held = 0;
@@ -190,8 +191,15 @@ export class Mailbox {
     const many = this.#waiters.size >= messages || (this.#waiters.size > 0 && this.#waitedBytes + waiter.size > bytes);
     if (many && !waiter.distant) return false;
     this.#waitedBytes += waiter.size;
-    this.#waiters.push(waiter);
+    this.#waiters.add(waiter);
     return true;
+  }
+
+  /** Somebody waits no longer. */
+  stopWaiting(waiter: RoomWaiter): void {
+    if (!this.#waiters.delete(waiter)) return;
+    this.#waitedBytes -= waiter.size;
+    if (this.#waiters.size > 0) this.#admit();
   }
 
   /** Takes no more and gives out what it holds. */
@@ -207,7 +215,10 @@ export class Mailbox {
     this.#lanes.clear();
     this.#parked.clear();
     this.#waiting = this.#bytes = this.#held = this.#heldBytes = 0;
-    for (let waiter = this.#waiters.shift(); waiter !== undefined; waiter = this.#waiters.shift()) waiter.closed();
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    this.#waitedBytes = 0;
+    for (const waiter of waiters) waiter.closed();
     return left;
   }
 
@@ -240,9 +251,9 @@ export class Mailbox {
   }
 
   #admit(): void {
-    for (let waiter = this.#waiters.peek(); waiter !== undefined; waiter = this.#waiters.peek()) {
+    for (const waiter of this.#waiters) {
       if (waiter.distant ? !this.#roomy : !this.#fits(waiter.size)) return;
-      this.#waiters.shift();
+      this.#waiters.delete(waiter);
       this.#waitedBytes -= waiter.size;
       waiter.admit();
     }

@@ -34,8 +34,8 @@ export interface SubscriberOptions {
 
 /** What a subscriber needs of its actor. */
 export interface SubscriberActor {
-  /** Asks for a turn. */
-  wake(): void;
+  /** Asks for a turn. @returns whether one will follow. */
+  wake(): boolean;
   /** Continues as a new actor: the old one may be held by a handler that never returns. */
   replace(reason: string): void;
   /** Reports a failure outside a turn. */

@@ -1,8 +1,9 @@
-import { type Deferred, deferred, isThenable } from '../core/async.ts';
-import type { Clock } from '../core/clock.ts';
+import { deferred, isThenable } from '../core/async.ts';
+import type { Clock, Timer } from '../core/clock.ts';
 import { Deadlines } from '../core/deadlines.ts';
 import { BusError, toError } from '../core/errors.ts';
 import type { DropReason } from '../core/events.ts';
+import { IdleWaiters } from '../core/idle.ts';
 import { Lifecycle, type SubscriptionState, subscriptionTransitions } from '../core/lifecycle.ts';
 import type { Logger } from '../core/log.ts';
 import type { Message } from '../core/message.ts';
@@ -40,8 +41,10 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
   readonly #meter = new Meter();
   readonly #burial: Burial;
   readonly #dropReport: DropReport;
-  readonly #idle: Deferred<void>[] = [];
+  readonly #idle: IdleWaiters;
   readonly #closed = deferred<void>();
+  #closeTimer: Timer | undefined;
+  #closeBy = Number.POSITIVE_INFINITY;
   #actor: SubscriberActor | undefined;
   #sequence = 0;
   #awake = false;
@@ -49,7 +52,6 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
   #running = 0;
   #abandoned = 0;
   #handled = 0;
-  #metered = 0;
   #failed = 0;
   #refused = 0;
 
@@ -64,6 +66,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
     this.#handler = options.handler;
     this.#concurrency = options.concurrency;
     this.#deadlines = new Deadlines(options.clock, options.timeout);
+    this.#idle = new IdleWaiters(options.clock);
     this.#burial = new Burial(this);
     this.#dropReport = new DropReport(options);
     this.#lifecycle = new Lifecycle(`subscription '${options.name}'`, subscriptionTransitions, 'active');
@@ -86,7 +89,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
     return outcome;
   }
 
-  /** Puts a message in for which `mailbox.wait` has found room. */
+  /** Puts a message in for which `wait` has found room. */
   admit(message: Message): void {
     this.mailbox.force(new Delivery(message, this, ++this.#sequence, 1, undefined));
   }
@@ -103,21 +106,16 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
     this.#refused++;
   }
 
-  // MailboxHost
-
   ready(): void {
-    if (this.#awake || this.#actor === undefined || this.#running >= this.#concurrency || this.state !== 'active')
-      return;
-    this.#awake = true;
-    this.#actor.wake();
+    if (this.#awake || this.#running >= this.#concurrency || this.state !== 'active') return;
+    this.#awake = this.#actor?.wake() === true;
   }
 
   dropped(_delivery: Delivery | undefined, reason: DropReason, count = 1): void {
     this.#dropReport.add(reason, count);
   }
 
-  // The actor's turn
-
+  /** A turn of its actor. */
   turn(): void {
     this.#awake = false;
     this.#burst = 0;
@@ -158,7 +156,8 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
   }
 
   async #follow(delivery: Delivery, result: PromiseLike<unknown>): Promise<void> {
-    this.#watch(delivery);
+    // A handler that has called term() is settled before it returns; what it still does is waited for, not watched.
+    if (delivery.state === 'running') this.#watch(delivery);
     try {
       await result;
       delivery.ack();
@@ -185,14 +184,12 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
     this.#deadlines.add(attempt);
   }
 
-  // Settlement
-
   acked(delivery: Delivery): void {
     if (delivery.staged === undefined) {
       this.#release(delivery);
       this.#handled++;
       if (delivery.message.key !== undefined) this.mailbox.settled(delivery.message);
-      if (this.#idle.length > 0) this.checkIdle();
+      if (this.#idle.size > 0 || this.#closeTimer !== undefined) this.checkIdle();
     } else {
       if (delivery.running === undefined) this.#watch(delivery);
       this.#confirm(delivery, delivery.staged).catch(this.#fault);
@@ -203,7 +200,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
     try {
       await this.options.publishStaged(staged);
     } catch (error) {
-      delivery.nack(error);
+      delivery.refuseStaged(error);
       this.#next();
       return;
     }
@@ -230,17 +227,10 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
       const { message, attempt, sequence } = delivery;
       this.mailbox.park(new Delivery(message, this, sequence, attempt + 1, history), decision.delay);
       const { id, topic } = message;
-      events.emit({
-        type: 'message.retried',
-        subscription: this.name,
-        id,
-        topic,
-        attempt,
-        delay: decision.delay,
-        error,
-      });
+      const { delay } = decision;
+      events.emit({ type: 'message.retried', subscription: this.name, id, topic, attempt, delay, error });
     }
-    if (this.#idle.length > 0) this.checkIdle();
+    if (this.#idle.size > 0 || this.#closeTimer !== undefined) this.checkIdle();
   }
 
   extended(delivery: Delivery, ms: number): void {
@@ -256,15 +246,16 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
 
   /** The attempt's time is up: it counts as failed, and what it does from now on is ignored. */
   timedOut(delivery: Delivery): void {
+    const returned = delivery.state === 'confirming';
     if (!delivery.cut('timedOut')) return;
-    this.#abandoned++;
     const { timeout } = this.options;
     const { id, topic } = delivery.message;
-    this.failed(
-      delivery,
-      new BusError('TIMEOUT', `attempt ${delivery.attempt} of ${id} on '${topic}' took longer than ${timeout} ms`),
-    );
-    this.#actor?.replace('a handler did not return in time');
+    const text = `attempt ${delivery.attempt} of ${id} on '${topic}' took longer than ${timeout} ms`;
+    this.failed(delivery, new BusError('TIMEOUT', text));
+    if (!returned) {
+      this.#abandoned++;
+      this.#actor?.replace('a handler did not return in time');
+    }
     this.#next();
   }
 
@@ -277,8 +268,6 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
     }
   }
 
-  // Control
-
   /** Resolves when it has closed. */
   get closed(): Promise<void> {
     return this.#closed.promise;
@@ -286,6 +275,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
 
   /** Hands out no more; what is running goes on. */
   pause(): void {
+    this.#burial.leavePaused();
     this.pauseFor('pause() was called');
   }
 
@@ -317,33 +307,45 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
   /** Resolves when nothing waits, runs or waits to be buried. @throws {BusError} `TIMEOUT` after `timeout` ms. */
   async drain(timeout: number): Promise<void> {
     if (this.#isIdle()) return;
-    const idle = deferred<void>();
-    this.#idle.push(idle);
-    const timer = this.clock.timer(timeout, () => {
+    await this.#idle.wait(timeout, () => {
       const { waiting, running } = this.stats();
       const hint = this.state === 'active' ? '' : `; it is ${this.state}`;
-      const text = `'${this.name}' was not empty after ${timeout} ms: ${waiting} wait, ${running} run${hint}`;
-      idle.reject(new BusError('TIMEOUT', text));
+      return `'${this.name}' was not empty after ${timeout} ms: ${waiting} wait, ${running} run${hint}`;
     });
-    try {
-      await idle.promise;
-    } finally {
-      timer.cancel();
-      const at = this.#idle.indexOf(idle);
-      if (at >= 0) this.#idle.splice(at, 1);
-    }
   }
 
-  /** Takes no more, gives running handlers `timeout` ms, aborts those that are left and counts what was not handled. */
-  async close(timeout: number): Promise<void> {
-    if (this.state === 'closed' || this.state === 'closing') return;
+  /**
+   * Takes no more, gives running handlers `timeout` ms, aborts those that are left and counts what was not handled. When it
+   * is closing already, the shorter of the two times counts.
+   */
+  close(timeout: number): Promise<void> {
+    if (this.#lifecycle.allows('closing')) this.#beginClosing();
+    if (this.state === 'closing') {
+      if (timeout <= 0 || this.#isIdle()) this.#endClosing();
+      else this.#limitClosing(timeout);
+    }
+    return this.closed;
+  }
+
+  #beginClosing(): void {
     this.#lifecycle.to('closing');
     const left = this.mailbox.close();
     for (const delivery of left) delivery.drop();
     if (left.length > 0) this.dropped(undefined, 'closed', left.length);
     const condemned = this.#burial.close();
     if (condemned > 0) this.dropped(undefined, 'dead-letters-full', condemned);
-    if (timeout > 0) await this.drain(timeout).catch(() => undefined);
+  }
+
+  #limitClosing(timeout: number): void {
+    const due = this.clock.monotonic() + timeout;
+    if (due >= this.#closeBy) return;
+    this.#closeBy = due;
+    this.#closeTimer?.cancel();
+    this.#closeTimer = this.clock.timer(timeout, () => this.#endClosing());
+  }
+
+  #endClosing(): void {
+    this.#closeTimer?.cancel();
     for (const attempt of [...this.#deadlines, ...this.#extended] as Attempt[]) {
       if (!attempt.delivery.cut('returned')) continue;
       this.#release(attempt.delivery);
@@ -351,9 +353,9 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
     }
     this.#deadlines.clear();
     this.#lifecycle.to('closed');
-    this.#closed.resolve();
-    for (const idle of this.#idle.splice(0)) idle.resolve();
+    this.#idle.release();
     this.#dropReport.flush();
+    this.#closed.resolve();
   }
 
   stats(): SubscriptionStats {
@@ -373,8 +375,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
   }
 
   #measure(): void {
-    this.#meter.mark(this.#handled - this.#metered, this.clock.monotonic());
-    this.#metered = this.#handled;
+    this.#meter.mark(this.#handled - this.#meter.total, this.clock.monotonic());
   }
 
   #isIdle(): boolean {
@@ -383,8 +384,9 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
 
   /** Something has ended: those who wait for the subscription to be empty may be told. */
   checkIdle(): void {
-    if (this.#idle.length === 0 || !this.#isIdle()) return;
-    for (const idle of this.#idle.splice(0)) idle.resolve();
+    if (!this.#isIdle()) return;
+    this.#idle.release();
+    if (this.state === 'closing') this.#endClosing();
   }
 
   prepare(topic: string, payload: unknown, options: StagedOptions | undefined): Staged {

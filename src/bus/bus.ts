@@ -1,4 +1,4 @@
-import { type DeadLetter, type DeadLetterFilter, DeadLetters } from '../actors/dead-letters.ts';
+import { type DeadLetterBox, DeadLetters } from '../actors/dead-letters.ts';
 import { Nursery } from '../actors/nursery.ts';
 import { createRuntime, type Runtime } from '../actors/runtime.ts';
 import type { Handler } from '../actors/subscriber-options.ts';
@@ -22,31 +22,16 @@ import { Router } from '../routing/router.ts';
 import { MemoryStore } from '../storage/memory.ts';
 import { checkKnown, checkObject } from './checks.ts';
 import { Consumption } from './consumption.ts';
-import { decoratedHandlers } from './decorators.ts';
+import { decoratedHandlers, nameOf } from './decorators.ts';
 import { Network } from './network.ts';
 import { type BusOptions, type Parts, type ResolvedOptions, resolveOptions } from './options.ts';
 import { type EmitOptions, MessageFactory, type PublishOptions } from './publish-options.ts';
 import { type Outgoing, Publisher } from './publisher.ts';
 import type { Route } from './route.ts';
 import { type BusStatus, brief, type Explanation } from './status.ts';
-import type { Subscription, WaitOptions } from './subscription.ts';
-import { waitOf } from './subscription.ts';
+import { type Subscription, type UnsubscribeOptions, type WaitOptions, waitOf } from './subscription.ts';
 import type { SubscriptionOptions } from './subscription-options.ts';
 import { Subscriptions } from './subscriptions.ts';
-
-/** The dead letters of a node: see {@link DeadLetter}. */
-export interface DeadLetterBox {
-  list(filter?: DeadLetterFilter): Promise<DeadLetter[]>;
-  get(id: string): Promise<DeadLetter>;
-  replay(ids: readonly string[]): Promise<number>;
-  drop(ids: readonly string[]): Promise<number>;
-}
-
-/** What {@link Bus.unsubscribe} takes beside the name. */
-export interface UnsubscribeOptions extends WaitOptions {
-  /** The node whose subscription it is. @default this one */
-  node?: string;
-}
 
 /** How long another node may take to answer a control request, in milliseconds. */
 const requestTimeout = 10_000;
@@ -211,9 +196,9 @@ export class Bus implements AsyncDisposable {
   async register(instance: object): Promise<Subscription[]> {
     const made: Subscription[] = [];
     try {
-      for (const { pattern, handler, options, name } of decoratedHandlers(instance)) {
+      for (const { pattern, handler, options, method } of decoratedHandlers(instance)) {
         if (this.#lifecycle.state !== 'running') throw this.#notRunning();
-        made.push(await this.#subscriptions.create(pattern, handler, options, name));
+        made.push(await this.#subscriptions.create(pattern, handler, options, nameOf(instance, method)));
       }
     } catch (error) {
       for (const subscription of made) await subscription.close();
@@ -249,6 +234,8 @@ export class Bus implements AsyncDisposable {
         `there is no event ${describe(type)}; there are '*', ${eventTypes.join(', ')}`,
       );
     }
+    if (typeof listener !== 'function')
+      throw new BusError('OPTION_INVALID', `the listener of '${type}' is ${describe(listener)}, not a function`);
     return this.#events.on(type, listener as EventListener);
   }
 
@@ -266,6 +253,7 @@ export class Bus implements AsyncDisposable {
 
   /** This node, or another one as it sees itself. @throws {BusError} `NO_LEADER`, `NODE_UNREACHABLE`, `TIMEOUT`. */
   async status(options: { node?: string } = {}): Promise<BusStatus> {
+    checkObject('status()', options);
     checkKnown('status()', options, ['node']);
     const { node } = options;
     if (node !== undefined && node !== this.node) {

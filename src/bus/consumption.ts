@@ -45,16 +45,16 @@ export class ConsumedDelivery<T = unknown> {
 
   /** The message has been handled. */
   ack(): boolean {
-    if (!this.#settle()) return false;
+    const first = this.#settle();
     this.#outcome.resolve();
-    return true;
+    return first;
   }
 
   /** The attempt has failed: the message is tried again, as its subscription's retry policy says. */
   nack(error: unknown = new Error('nack() was called')): boolean {
-    if (!this.#settle()) return false;
+    const first = this.#settle();
     this.#outcome.reject(error);
-    return true;
+    return first;
   }
 
   /** No attempt will ever succeed: the message becomes a dead letter. */
@@ -72,15 +72,20 @@ export class ConsumedDelivery<T = unknown> {
     return this.#context.publish(topic, payload, options);
   }
 
+  /** @internal Whether it can still be settled. */
+  get live(): boolean {
+    return !this.#settled && (this.#context as { state?: string }).state === 'running';
+  }
+
   /** @internal Nobody will settle it: it goes back as failed. */
   abandon(): void {
     if (!this.#settled) this.nack(new BusError('ABORTED', 'the consumer stopped before it settled this delivery'));
   }
 
   #settle(): boolean {
-    if (this.#settled || (this.#context as { state?: string }).state !== 'running') return false;
+    const first = this.live;
     this.#settled = true;
-    return true;
+    return first;
   }
 }
 
@@ -105,8 +110,10 @@ export class Consumption<T = unknown>
 
   async next(): Promise<IteratorResult<ConsumedDelivery<T>>> {
     await this.ready;
-    const delivery = this.#arrived.shift();
-    if (delivery !== undefined) return { value: delivery, done: false };
+    for (let next = this.#arrived.shift(); next !== undefined; next = this.#arrived.shift()) {
+      if (next.live) return { value: next, done: false };
+      next.abandon(); // its time was up before anybody asked
+    }
     if (this.#ended) return { value: undefined, done: true };
     const asked = deferred<IteratorResult<ConsumedDelivery<T>>>();
     this.#asked.push(asked);

@@ -9,8 +9,8 @@ import type { SubscriptionOptions } from './subscription-options.ts';
 export interface DecoratedHandler {
   readonly pattern: PatternInput;
   readonly options: SubscriptionOptions | undefined;
-  /** `<class>.<method>`. */
-  readonly name: string;
+  /** The method's name. */
+  readonly method: string;
   readonly handler: Handler;
 }
 
@@ -38,11 +38,10 @@ export function subscribe(pattern: PatternInput, options?: SubscriptionOptions) 
     context.addInitializer(function (this: This) {
       const list = decorated.get(this) ?? [];
       decorated.set(this, list);
-      const owner = typeof this === 'function' ? (this as { name: string }).name : this.constructor.name;
       list.push({
         pattern,
         options,
-        name: `${owner}.${name}`.replace(/[^A-Za-z0-9_.-]/g, '_').slice(0, 120),
+        method: name,
         handler: (message, delivery) => method.call(this, message as unknown as M, delivery),
       });
     });
@@ -56,4 +55,10 @@ export function decoratedHandlers(instance: object): readonly DecoratedHandler[]
     throw new BusError('OPTION_INVALID', 'register() takes an instance of a class with methods marked by @subscribe');
   }
   return list;
+}
+
+/** What the subscription of a marked method is called when it is given no name: `<class>.<method>`. */
+export function nameOf(instance: object, method: string): string {
+  const owner = typeof instance === 'function' ? (instance as { name: string }).name : instance.constructor.name;
+  return `${owner}.${method}`.replace(/[^A-Za-z0-9_.-]/g, '_').slice(0, 120);
 }

@@ -25,7 +25,7 @@ export class LeaderRole implements Role {
     // Time enough for every member to notice, and to dial twice.
     const settle = Math.min(liveness.down, liveness.suspect + 2 * redial.maxDelay);
     this.#leader = new Leader(
-      { clock, registry, send: (target, frame) => this.#joined.get(target)?.session.send(frame), synced },
+      { clock, registry, send: (target, frame) => this.#joined.get(target)?.send(frame), synced },
       { node, incarnation, down: liveness.down, settle },
     );
   }

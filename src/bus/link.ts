@@ -78,6 +78,15 @@ export class Link {
     return { out: this.#senders.size, in: this.#receivers.size };
   }
 
+  /**
+   * Sends a control frame, behind what is to be told of streams: a delta that takes a node away must not overtake the
+   * confirmations that came from it. @returns as `Session.send`.
+   */
+  send(frame: ControlFrame): boolean {
+    if (!this.#flow.empty) this.#sendFlow();
+    return this.session.send(frame);
+  }
+
   /** Opens a stream for a sender. */
   attach(sender: Sender): void {
     sender.stream = ++this.#streams;

@@ -25,11 +25,18 @@ export class LocalRoute implements Route {
   }
 
   hasRoom(message: Message): boolean {
-    return this.subscriber.mailbox.hasRoom(message.size) || this.subscriber.state === 'closed';
+    const { subscriber } = this;
+    if (subscriber.mailbox.hasRoom(message.size) || subscriber.state === 'closing' || subscriber.state === 'closed')
+      return true;
+    subscriber.refuse();
+    return false;
   }
 
   emit(message: Message): boolean {
-    return this.subscriber.offer(message) !== 'full';
+    const { subscriber } = this;
+    if (subscriber.offer(message) !== 'full') return true;
+    if (subscriber.options.limits.overflow === 'block') subscriber.refuse(); // offer() counts the other one
+    return false;
   }
 
   accept(message: Message): boolean {
@@ -80,6 +87,7 @@ class RoomTicket implements Ticket, RoomWaiter {
   abandon(): ErrorCode {
     this.#message = undefined;
     this.route.subscriber.refuse();
+    this.route.subscriber.mailbox.stopWaiting(this);
     return 'TIMEOUT';
   }
 }

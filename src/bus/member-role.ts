@@ -40,7 +40,7 @@ export class MemberRole implements Role {
     this.#membership = new Membership({
       registry,
       synced,
-      send: (frame) => this.#up?.session.send(frame),
+      send: (frame) => this.#up?.send(frame),
       held: () => this.#held(),
     });
   }

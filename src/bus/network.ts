@@ -42,6 +42,9 @@ export interface NetworkHost {
   readonly handle: RequestHandler;
 }
 
+/** How long a node that closes waits for its answers to others, in milliseconds. */
+const longestAnswer = 1000;
+
 /** A node's place in a cluster: its links, what it knows of the others, and the streams of messages between them. */
 export class Network {
   readonly #host: NetworkHost;
@@ -177,7 +180,7 @@ export class Network {
       if (this.#role.linked) throw new BusError('NODE_UNREACHABLE', `there is no link to a node '${target}'`);
       throw new BusError('NO_LEADER', `'${method}' of node '${target}' goes through the leader, which is away`);
     }
-    return this.#requests.ask((frame) => link.session.send(frame), target, method, params, timeout);
+    return this.#requests.ask(link, target, method, params, timeout);
   }
 
   /** Resolves when everything that was published has been confirmed by other nodes or given up. @throws {BusError} `TIMEOUT`. */
@@ -191,16 +194,21 @@ export class Network {
   async leave(timeout: number): Promise<void> {
     const waiting = [...this.#routes].filter((route) => route.unconfirmed > 0 && route.reachable);
     if (timeout > 0) await this.#within(timeout, waiting);
-    for (const { session } of this.#links.values()) session.send({ type: 'leave' });
+    await this.#withinTime(Math.min(timeout, longestAnswer), this.#requests.answered());
+    for (const link of this.#links.values()) link.send({ type: 'leave' });
   }
 
   /** @returns whether the routes had nothing unconfirmed in time. */
   async #within(timeout: number, routes: readonly RemoteRoute[]): Promise<boolean> {
     if (routes.length === 0) return true;
+    return this.#withinTime(timeout, Promise.all(routes.map((route) => route.flushed())));
+  }
+
+  /** @returns whether something was done in time. */
+  async #withinTime(timeout: number, done: Promise<unknown>): Promise<boolean> {
     const late = deferred<boolean>();
     const timer = this.#host.options.clock.timer(timeout, () => late.resolve(false));
-    const all = Promise.all(routes.map((route) => route.flushed())).then(() => true);
-    const inTime = await Promise.race([all, late.promise]);
+    const inTime = await Promise.race([done.then(() => true), late.promise]);
     timer.cancel();
     return inTime;
   }
@@ -267,6 +275,7 @@ export class Network {
     this.#links.delete(session);
     this.#lanes.delete(link);
     link.close();
+    this.#requests.lost(link);
     if (!this.#closing) this.#role.closed(session, link, session.silence, reason);
   }
 
@@ -308,8 +317,8 @@ export class Network {
         this.#request(link, frame);
         return;
       case 'reply':
-        if (frame.target === this.#host.options.node) this.#requests.answered(frame);
-        else this.#role.path(frame.target)?.session.send(frame);
+        if (frame.target === this.#host.options.node) this.#requests.take(frame);
+        else this.#role.path(frame.target)?.send(frame);
         return;
       default:
         this.#role.take(session, link, frame);
@@ -319,20 +328,20 @@ export class Network {
   #request(link: Link, frame: ControlFrame & { type: 'request' }): void {
     const source = this.#role.vouch(link, frame.source);
     if (frame.target === this.#host.options.node) {
-      void this.#requests.answer(frame, this.#host.handle).then((reply) => {
-        if (link.session.send(reply)) return;
+      this.#requests.answer(frame, this.#host.handle, (reply) => {
+        if (link.send(reply)) return;
         const error = { code: 'PAYLOAD_TOO_LARGE', message: `the answer to '${frame.method}' is larger than a frame` };
-        link.session.send({ type: 'reply', id: frame.id, target: source, error });
+        link.send({ type: 'reply', id: frame.id, target: source, error });
       });
       return;
     }
     const onward = this.#role.path(frame.target);
     if (onward !== undefined && onward !== link) {
-      onward.session.send(frame);
+      onward.send(frame);
       return;
     }
     const message = `there is no link to a node '${frame.target}'`;
-    link.session.send({ type: 'reply', id: frame.id, target: source, error: { code: 'NODE_UNREACHABLE', message } });
+    link.send({ type: 'reply', id: frame.id, target: source, error: { code: 'NODE_UNREACHABLE', message } });
   }
 
   /** Who takes in a stream: a mailbox of this node, or on the leader the link to another one. */

@@ -126,9 +126,11 @@ export function resolveOptions(options: BusOptions = {}, parts: Parts = {}): Res
   checkObject(what, options);
   checkKnown(what, options, known, later);
   const clock = parts.clock ?? systemClock;
-  const node = options.node ?? defaultNode(clock);
+  const node = options.node === undefined ? defaultNode(clock) : options.node;
   checkName('node', node);
-  const cluster = options.cluster ?? 'default';
+  const { cluster = 'default', insecure = false } = options;
+  if (typeof insecure !== 'boolean')
+    throw new BusError('OPTION_INVALID', `insecure ${describe(insecure)} must be true or false`);
   checkName('cluster', cluster);
   const role = options.leader === undefined ? 'alone' : options.leader === true ? 'leader' : 'leaf';
   const { logger, flush } = resolveLogger(options.logger);
@@ -174,11 +176,12 @@ function resolveListen(options: BusOptions, role: ResolvedOptions['role']): Addr
       role === 'leaf' ? 'only the leader listens until direct links come' : 'it listens only with leader: true';
     throw new BusError('OPTION_INVALID', `createBus(): 'listen' is not available here: ${reason}`);
   }
-  const address = parseAddress(options.listen ?? 'tcp://127.0.0.1:1900', 'listen');
+  const { listen = 'tcp://127.0.0.1:1900' } = options;
+  const address = parseAddress(listen, 'listen');
   if (!isLoopback(address) && options.secret === undefined && options.insecure !== true) {
     throw new BusError(
       'OPTION_INVALID',
-      `listen ${describe(options.listen)} is reachable from other machines: give every node the same secret, or say insecure: true`,
+      `listen ${describe(listen)} is reachable from other machines: give every node the same secret, or say insecure: true`,
     );
   }
   return address;
@@ -244,7 +247,7 @@ function resolveLogger(given: unknown): { logger: Logger; flush: () => void } {
   }
   const destination = pino.destination({ dest: 2, sync: false });
   return {
-    logger: pino({ level: 'warn', base: {}, name: 'mailvan' }, destination),
+    logger: safe(pino({ level: 'warn', base: {}, name: 'mailvan' }, destination)),
     flush: () => {
       try {
         destination.flushSync();

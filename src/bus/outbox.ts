@@ -33,6 +33,8 @@ export class OutboxEntry {
   parcel: Parcel | undefined;
   /** Undefined when nobody waits, or nobody waits any more. */
   waiter: Confirmation | undefined;
+  /** Nobody ever waited for it: when it is lost, that is told as an event. */
+  readonly emitted: boolean;
   refused: ErrorCode | undefined = undefined;
   /** 0 until it has entered the window. */
   number = 0;
@@ -40,6 +42,7 @@ export class OutboxEntry {
   constructor(parcel: Parcel, waiter: Confirmation | undefined) {
     this.parcel = parcel;
     this.waiter = waiter;
+    this.emitted = waiter === undefined;
   }
 }
 
@@ -142,7 +145,7 @@ export class Outbox implements Sender {
     this.#bytes = this.#waitingBytes = 0;
     for (const entry of entries) {
       if (entry.waiter !== undefined) entry.waiter.unreachable(entry);
-      else if (entry.parcel !== undefined) emitted++;
+      else if (entry.emitted) emitted++;
     }
     if (emitted > 0) this.#host.dropped(emitted, 'unreachable');
     this.#checkEmpty();
@@ -224,12 +227,12 @@ export class Outbox implements Sender {
       const entry = this.#window.shift();
       if (entry === undefined) break;
       this.#first++;
-      const { parcel, waiter, refused } = entry;
+      const { parcel, waiter, refused, emitted } = entry;
       if (parcel !== undefined) this.#bytes -= parcel.size;
       if (waiter !== undefined) {
         if (refused === undefined) waiter.taken(entry);
         else waiter.refused(entry, refused);
-      } else if (refused !== undefined) dropped++;
+      } else if (refused !== undefined && emitted) dropped++;
     }
     if (this.#cursor < this.#first) this.#cursor = this.#first;
     if (dropped > 0) this.#host.dropped(dropped, 'refused');

@@ -4,6 +4,7 @@ import { Deadlines } from '../core/deadlines.ts';
 import { BusError, type Receipt } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
 import type { Router } from '../routing/router.ts';
+import { checkObject } from './checks.ts';
 import { Publication, receiptOf } from './publication.ts';
 import {
   checkEmit,
@@ -60,7 +61,9 @@ export class Publisher {
   async publishMany(list: readonly Outgoing[]): Promise<Receipt[]> {
     if (!Array.isArray(list))
       throw new BusError('OPTION_INVALID', 'publishMany() takes an array of { topic, payload, ... }');
-    const prepared = list.map(({ topic, payload, ...options }) => {
+    const prepared = list.map((item: Outgoing, i) => {
+      checkObject(`publishMany(): message ${i}`, item);
+      const { topic, payload, ...options } = item;
       this.#router.match(topic);
       return { message: this.#factory.create(topic, payload, options), resolved: resolvePublish(options) };
     });
@@ -111,6 +114,13 @@ export class Publisher {
             receipt: receiptOf(message, routes.length),
           },
         ),
+      );
+    }
+    if (options.signal?.aborted === true) {
+      const { reason } = options.signal;
+      const receipt = receiptOf(message, routes.length);
+      return Promise.reject(
+        new BusError('ABORTED', 'the signal was aborted before the publish', { cause: reason, receipt }),
       );
     }
     let publication: Publication | undefined;

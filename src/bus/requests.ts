@@ -8,7 +8,14 @@ type Reply = ControlFrame & { type: 'reply' };
 /** Answers a control request of another node. What it throws is the answer. */
 export type RequestHandler = (method: string, params: unknown, source: string) => Promise<unknown>;
 
+/** The link that a request goes out over. */
+export interface RequestLink {
+  /** @returns false when the frame is too large. */
+  send(frame: ControlFrame): boolean;
+}
+
 interface Pending {
+  readonly link: RequestLink;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: BusError) => void;
   readonly timer: Timer;
@@ -22,6 +29,7 @@ export class Requests {
   readonly #clock: Clock;
   readonly #node: string;
   readonly #pending = new Map<number, Pending>();
+  readonly #answers = new Set<Promise<void>>();
   #last = 0;
 
   constructor(clock: Clock, node: string) {
@@ -30,13 +38,7 @@ export class Requests {
   }
 
   /** @throws {BusError} `TIMEOUT`, or what the other node answers. */
-  ask(
-    send: (frame: Request) => boolean,
-    target: string,
-    method: string,
-    params: unknown,
-    timeout: number,
-  ): Promise<unknown> {
+  ask(link: RequestLink, target: string, method: string, params: unknown, timeout: number): Promise<unknown> {
     if (this.#pending.size >= maxPending) {
       throw new BusError('MAILBOX_FULL', `${maxPending} requests wait for their replies already`);
     }
@@ -46,15 +48,15 @@ export class Requests {
         this.#pending.delete(id);
         reject(new BusError('TIMEOUT', `node '${target}' did not answer '${method}' within ${timeout} ms`));
       });
-      this.#pending.set(id, { resolve, reject, timer });
-      if (send({ type: 'request', id, source: this.#node, target, method, params })) return;
+      this.#pending.set(id, { link, resolve, reject, timer });
+      if (link.send({ type: 'request', id, source: this.#node, target, method, params })) return;
       const error = { code: 'PAYLOAD_TOO_LARGE', message: `the request '${method}' is larger than a frame` };
-      this.answered({ type: 'reply', id, target: this.#node, error });
+      this.take({ type: 'reply', id, target: this.#node, error });
     });
   }
 
   /** A reply has come in. */
-  answered(reply: Reply): void {
+  take(reply: Reply): void {
     const pending = this.#pending.get(reply.id);
     if (pending === undefined) return; // its time was up
     this.#pending.delete(reply.id);
@@ -63,8 +65,29 @@ export class Requests {
     else pending.reject(new BusError(codeOf(reply.error.code), reply.error.message));
   }
 
+  /** Resolves when every request of other nodes that is being answered has been. */
+  async answered(): Promise<void> {
+    await Promise.all(this.#answers);
+  }
+
+  /** A link has gone, and with it the replies to what was asked over it. */
+  lost(link: RequestLink): void {
+    for (const [id, pending] of this.#pending) {
+      if (pending.link !== link) continue;
+      this.#pending.delete(id);
+      pending.timer.cancel();
+      pending.reject(new BusError('NODE_UNREACHABLE', 'the link closed before the answer came'));
+    }
+  }
+
   /** Answers a request of another node. */
-  async answer(request: Request, handler: RequestHandler): Promise<Reply> {
+  answer(request: Request, handler: RequestHandler, reply: (frame: Reply) => void): void {
+    const answer = this.#answer(request, handler).then(reply);
+    this.#answers.add(answer);
+    void answer.finally(() => this.#answers.delete(answer));
+  }
+
+  async #answer(request: Request, handler: RequestHandler): Promise<Reply> {
     const { id, source, method, params } = request;
     try {
       const value = await handler(method, params, source);

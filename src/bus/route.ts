@@ -9,7 +9,7 @@ export interface Route extends Destination {
   readonly retry: Readonly<RetryPolicy>;
   /** Whether the mailbox can be reached now. */
   readonly reachable: boolean;
-  /** Whether `emit` would take the message now. */
+  /** Whether `emit` would take the message now; where it would not, counts that as a refusal. */
   hasRoom(message: Message): boolean;
   /** Takes the message without a receipt. @returns false, and nothing has changed, when there is no room. */
   emit(message: Message): boolean;

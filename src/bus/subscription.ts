@@ -2,12 +2,18 @@ import type { Subscriber } from '../actors/subscriber.ts';
 import type { SubscriptionStats } from '../actors/subscriber-options.ts';
 import type { SubscriptionState } from '../core/lifecycle.ts';
 import type { Pattern } from '../routing/pattern.ts';
-import { checkKnown, checkNumber } from './checks.ts';
+import { checkKnown, checkNumber, checkObject } from './checks.ts';
 
 /** How long to wait, in milliseconds. */
 export interface WaitOptions {
   /** @default 30_000 */
   timeout?: number;
+}
+
+/** What `bus.unsubscribe()` takes beside the name. */
+export interface UnsubscribeOptions extends WaitOptions {
+  /** The node whose subscription it is. @default this one */
+  node?: string;
 }
 
 /** What `subscribe()` resolves to. */
@@ -76,6 +82,7 @@ export class Subscription implements AsyncDisposable {
 
 /** The time to wait that was asked for, or 30 seconds. @throws {BusError} `OPTION_INVALID`. */
 export function waitOf(what: string, options: WaitOptions): number {
+  checkObject(what, options);
   checkKnown(what, options, ['timeout']);
   return checkNumber(`${what}: timeout`, options.timeout, 30_000, { min: 0, max: 86_400_000 });
 }

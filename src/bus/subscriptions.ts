@@ -57,6 +57,7 @@ export class Subscriptions {
   readonly #byName = new Map<string, Entry>();
   readonly #byMailbox = new Map<string, Subscriber>();
   #unnamed = 0;
+  #closing = false;
 
   constructor(host: SubscriptionsHost) {
     this.#host = host;
@@ -138,6 +139,11 @@ export class Subscriptions {
       this.#byName.delete(name);
       throw error;
     }
+    if (entry.closing !== undefined || this.#closing) {
+      await entry.part.stop();
+      this.#byName.delete(name);
+      throw new BusError('CLOSED', `subscription '${name}' was closed as it was made`);
+    }
     this.#byMailbox.set(mailboxId, subscriber);
     subscriber.attach(entry.part);
     this.#host.router.add(pattern, entry.route);
@@ -172,6 +178,7 @@ export class Subscriptions {
 
   /** Stops taking messages and waits for running handlers, in all subscriptions at a time. */
   async close(timeout: number): Promise<void> {
+    this.#closing = true;
     const { router } = this.#host;
     for (const { route } of this.#byName.values()) router.remove(route.pattern, route);
     await Promise.all([...this.#byName.values()].map(({ subscriber }) => subscriber.close(timeout)));
@@ -191,7 +198,8 @@ export class Subscriptions {
   async #end(name: string, timeout: number): Promise<void> {
     const entry = this.#byName.get(name);
     if (entry === undefined) return;
-    entry.closing ??= this.#close(name, entry, timeout);
+    if (entry.closing === undefined) entry.closing = this.#close(name, entry, timeout);
+    else void entry.subscriber.close(timeout); // the shorter time counts
     await entry.closing;
   }
 
@@ -203,8 +211,9 @@ export class Subscriptions {
     await part?.stop();
     this.#byMailbox.delete(subscriber.mailboxId);
     this.#byName.delete(name);
-    events.emit({ type: 'subscription.removed', subscription: name, node });
+    // After the cluster knows: who hears of it may close the bus, and with it the way to tell.
     await told;
+    events.emit({ type: 'subscription.removed', subscription: name, node });
   }
 
   #freeName(suggested: string | undefined): string {

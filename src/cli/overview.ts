@@ -1,5 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
-import type { ClusterReport, MemberReport } from './status.ts';
+import type { ClusterReport, MemberReport } from './report.ts';
 import { numberOf, tableOf } from './table.ts';
 
 const memberColumns = [

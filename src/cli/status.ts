@@ -1,6 +1,6 @@
 import { defineCommand } from 'citty';
 import type { Bus } from '../bus/bus.ts';
-import type { BusStatus, MemberStatus } from '../bus/status.ts';
+import type { MemberStatus } from '../bus/status.ts';
 import { deferred } from '../core/async.ts';
 import { systemClock } from '../core/clock.ts';
 import { BusError, toError } from '../core/errors.ts';
@@ -8,19 +8,7 @@ import { readDuration } from './arguments.ts';
 import { connect, connectionArguments } from './connection.ts';
 import type { Invocation } from './invocation.ts';
 import { overviewOf } from './overview.ts';
-
-/** A member, with what it tells of itself or why it tells nothing. */
-export interface MemberReport extends Omit<MemberStatus, 'subscriptions'> {
-  readonly status?: BusStatus;
-  readonly error?: { readonly code: string; readonly message: string };
-}
-
-/** The cluster as `status` shows it. */
-export interface ClusterReport {
-  readonly cluster: string;
-  readonly leader: { readonly node: string; readonly epoch: string; readonly address?: string } | undefined;
-  readonly members: readonly MemberReport[];
-}
+import type { ClusterReport, MemberReport } from './report.ts';
 
 /** `mailvan status` */
 export const status = defineCommand({

@@ -73,11 +73,11 @@ export class BusError extends Error {
   /** Whether the same call may succeed when it is repeated unchanged. */
   readonly retryable: boolean;
   /** On a failed publish: which routes have the message. */
-  readonly receipt?: Receipt;
+  declare readonly receipt?: Receipt;
   /** On a failed publish: why each failed route failed. */
-  readonly failures?: readonly RouteFailure[];
+  declare readonly failures?: readonly RouteFailure[];
   /** On a failed `publishMany()`: what became of each message, in its order. */
-  readonly results?: readonly (Receipt | BusError)[];
+  declare readonly results?: readonly (Receipt | BusError)[];
 
   constructor(code: ErrorCode, message: string, details: BusErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });

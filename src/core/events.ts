@@ -1,3 +1,4 @@
+import { isThenable } from './async.ts';
 import type { Logger } from './log.ts';
 
 /**
@@ -56,7 +57,7 @@ export type EventType = BusEvent['type'];
 /** The event with a given tag. */
 export type EventOf<T extends EventType> = Extract<BusEvent, { type: T }>;
 /** Called at once, in the order of registration. What it throws is logged and stops nobody. */
-export type EventListener<E extends BusEvent = BusEvent> = (event: E) => void;
+export type EventListener<E extends BusEvent = BusEvent> = (event: E) => unknown;
 
 /** How loud each event is in the log; anything that loses or delays work is a warning. */
 const levels: Record<EventType, 'debug' | 'info' | 'warn'> = {
@@ -111,10 +112,14 @@ export class EventHub {
   #tell(listeners: Set<EventListener> | undefined, event: BusEvent): void {
     if (listeners === undefined) return;
     for (const listener of [...listeners]) {
-      try {
-        listener(event);
-      } catch (error) {
+      const failed = (error: unknown): void => {
         this.#log.error({ event: event.type, err: error }, 'an event listener threw');
+      };
+      try {
+        const result: unknown = listener(event);
+        if (isThenable(result)) result.then(undefined, failed);
+      } catch (error) {
+        failed(error);
       }
     }
   }

@@ -22,11 +22,21 @@ export const subscriptionTransitions: Transitions<SubscriptionState> = {
   closed: [],
 };
 
-/** A delivery: it settles exactly once. `returned` goes back into its mailbox without having been judged. */
-export type DeliveryState = 'waiting' | 'running' | 'acked' | 'nacked' | 'termed' | 'timedOut' | 'returned' | 'dropped';
+/** A delivery: it settles exactly once. `confirming`: handled, and waits for the receipts of what it staged; `returned` goes back into its mailbox without having been judged. */
+export type DeliveryState =
+  | 'waiting'
+  | 'running'
+  | 'confirming'
+  | 'acked'
+  | 'nacked'
+  | 'termed'
+  | 'timedOut'
+  | 'returned'
+  | 'dropped';
 export const deliveryTransitions: Transitions<DeliveryState> = {
   waiting: ['running', 'dropped', 'returned'],
-  running: ['acked', 'nacked', 'termed', 'timedOut', 'returned'],
+  running: ['confirming', 'acked', 'nacked', 'termed', 'timedOut', 'returned'],
+  confirming: ['acked', 'nacked', 'timedOut', 'returned'],
   acked: [],
   nacked: [],
   termed: [],

@@ -1,3 +1,4 @@
+import { encodedSize } from './encoded-size.ts';
 import { BusError, describe } from './errors.ts';
 
 /** The deepest nesting of a payload. */
@@ -24,13 +25,13 @@ export function measurePayload(payload: unknown, limit: number): number {
   invalid = false;
   const size = walk(payload, 0);
   if (invalid || values > maxValues) throw explain(payload);
-  // One UTF-16 unit takes at most three bytes.
+  // The estimate counts one byte a UTF-16 unit, which takes at most three, and everything else at its longest.
   if (size + 2 * textual > limit) {
-    const exact = size + extraBytes(payload);
+    const exact = encodedSize(payload);
     if (exact > limit) {
       throw new BusError(
         'PAYLOAD_TOO_LARGE',
-        `the payload takes about ${exact} bytes, the limit is ${limit}: send a reference to it instead, or raise limits.payload`,
+        `the payload takes ${exact} bytes, the limit is ${limit}: send a reference to it instead, or raise limits.payload`,
       );
     }
     return exact;
@@ -43,7 +44,7 @@ function walk(value: unknown, depth: number): number {
   switch (typeof value) {
     case 'string':
       textual += value.length;
-      return value.length + 3;
+      return value.length + 5;
     case 'number':
       return 9;
     case 'boolean':
@@ -69,7 +70,7 @@ function walkObject(value: object, depth: number): number {
   }
   if (Array.isArray(value)) {
     let size = 5;
-    for (let i = 0; i < value.length; i++) size += walk(value[i], depth + 1);
+    for (let i = 0; i < value.length && values <= maxValues; i++) size += walk(value[i], depth + 1);
     return size;
   }
   const prototype: unknown = Object.getPrototypeOf(value);
@@ -78,9 +79,10 @@ function walkObject(value: object, depth: number): number {
     for (const key in value) {
       const member = (value as Record<string, unknown>)[key];
       if (member === undefined) continue;
+      if (values > maxValues) break;
       if (key === '__proto__') invalid = true;
       textual += key.length;
-      size += key.length + 3 + walk(member, depth + 1);
+      size += key.length + 5 + walk(member, depth + 1);
     }
     return size;
   }
@@ -88,21 +90,6 @@ function walkObject(value: object, depth: number): number {
   if (value instanceof Date && !Number.isNaN(value.getTime())) return 15;
   invalid = true;
   return 0;
-}
-
-/** The bytes that the strings of a valid payload take beyond one a unit. */
-function extraBytes(value: unknown): number {
-  if (typeof value === 'string') return Buffer.byteLength(value) - value.length;
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array || value instanceof Date) return 0;
-  let extra = 0;
-  if (Array.isArray(value)) {
-    for (const item of value) extra += extraBytes(item);
-  } else {
-    for (const [key, member] of Object.entries(value)) {
-      if (member !== undefined) extra += Buffer.byteLength(key) - key.length + extraBytes(member);
-    }
-  }
-  return extra;
 }
 
 /** Walks again, slowly, to say what is wrong and where. */
@@ -122,8 +109,9 @@ function explain(payload: unknown): BusError {
     } else if (!(value instanceof Uint8Array) && !(value instanceof Date)) {
       for (const key in value) {
         const member = (value as Record<string, unknown>)[key];
-        if (key === '__proto__' && found === undefined) found = `has a member named '__proto__' at ${path}`;
-        if (member !== undefined) visit(member, `${path}.${key}`, depth + 1);
+        if (member === undefined || found !== undefined) continue;
+        if (key === '__proto__') found = `has a member named '__proto__' at ${path}`;
+        else visit(member, `${path}.${key}`, depth + 1);
       }
     }
   };

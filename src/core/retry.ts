@@ -52,6 +52,7 @@ export function backoff(
   failures: number,
   dice: number,
 ): number {
-  const plain = Math.min(policy.maxDelay, policy.delay * policy.factor ** (failures - 1));
+  // Nothing times an infinite factor would be no number.
+  const plain = policy.delay === 0 ? 0 : Math.min(policy.maxDelay, policy.delay * policy.factor ** (failures - 1));
   return plain * (1 + policy.jitter * (2 * dice - 1));
 }

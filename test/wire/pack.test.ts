@@ -48,7 +48,7 @@ test('what is packed is what is read: stream, number, topic, key, headers, id, t
         fc.record({
           stream: fc.integer({ min: 1, max: 0xffffffff }),
           number: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
-          topic: fc.string({ minLength: 1, maxLength: 60 }),
+          topic: fc.stringMatching(/^[a-zü.]{1,60}$/),
           payload: fc.oneof(
             fc.string(),
             fc.integer(),
@@ -64,15 +64,15 @@ test('what is packed is what is read: stream, number, topic, key, headers, id, t
       (list) => {
         const [writer, reader] = [new DataWriter(), new DataReader()];
         const messages = list.map(({ topic, payload, key, id }) =>
-          messageOf(topic.toWellFormed().replaceAll('__proto__', 'x'), payload, {
+          messageOf(topic, payload, {
             ...(key === undefined ? {} : { key: key.toWellFormed() }),
             ...(id === undefined ? {} : { id: id.toWellFormed() }),
             headers: { a: 'b' },
           }),
         );
-        list.forEach(({ stream, number, given }, i) =>
-          writer.add(stream, number, given ? Parcel.of(messages[i] as Message) : undefined),
-        );
+        list.forEach(({ stream, number, given }, i) => {
+          writer.add(stream, number, given ? Parcel.of(messages[i] as Message) : undefined);
+        });
         const rows = readAll(reader, writer.take());
         assert.equal(rows.length, list.length);
         list.forEach(({ stream, number, given }, i) => {

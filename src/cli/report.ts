@@ -1,0 +1,14 @@
+import type { BusStatus, MemberStatus } from '../bus/status.ts';
+
+/** A member, with what it tells of itself or why it tells nothing. */
+export interface MemberReport extends Omit<MemberStatus, 'subscriptions'> {
+  readonly status?: BusStatus;
+  readonly error?: { readonly code: string; readonly message: string };
+}
+
+/** The cluster as `status` shows it. */
+export interface ClusterReport {
+  readonly cluster: string;
+  readonly leader: { readonly node: string; readonly epoch: string; readonly address?: string } | undefined;
+  readonly members: readonly MemberReport[];
+}

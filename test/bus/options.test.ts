@@ -1,0 +1,501 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { type BusOptions, resolveOptions } from '../../src/bus/options.ts';
+import type { PublishOptions } from '../../src/bus/publish-options.ts';
+import type { SubscriptionOptions } from '../../src/bus/subscription-options.ts';
+import { BusError } from '../../src/core/errors.ts';
+import { silentLogger } from '../../src/core/log.ts';
+import { VirtualClock } from '../../src/core/virtual-clock.ts';
+import { MemoryNetwork } from '../../src/transport/memory.ts';
+import { refusal, world } from '../core/testbed.ts';
+
+type Wrong = readonly [value: unknown, ...texts: string[]];
+
+/** Resolves options as given, over parts that do nothing. */
+function resolve(options: unknown) {
+  const clock = new VirtualClock();
+  return resolveOptions(options as BusOptions, { clock, transport: new MemoryNetwork({ clock }).transport('here') });
+}
+
+const day = '86400000';
+
+describe('createBus()', () => {
+  test('without options every default is filled in', () => {
+    const { node, logger, flush, clock, transport, ...rest } = resolve({ logger: silentLogger });
+    assert.match(node, /^[A-Za-z0-9_.-]+-\d+-[0-9a-z]{4}$/);
+    assert.ok(node.includes(String(process.pid)));
+    assert.deepEqual(rest, {
+      cluster: 'default',
+      role: 'alone',
+      leader: undefined,
+      listen: undefined,
+      secret: undefined,
+      joinTimeout: 10_000,
+      liveness: { ping: 1000, suspect: 3000, down: 15_000 },
+      redial: { delay: 100, maxDelay: 2000, timeout: 2000 },
+      limits: { frame: 8_388_608, payload: 1_048_576, connections: 1024, handshake: 2000, deadLetters: 10_000 },
+    });
+    assert.equal(resolve(undefined).role, 'alone');
+  });
+
+  test('an option that is undefined is one that was left out', () => {
+    const options: Record<string, unknown> = { logger: silentLogger, service: undefined, nonsense: undefined };
+    for (const key of ['node', 'cluster', 'leader', 'listen', 'secret', 'insecure', 'joinTimeout', 'liveness'])
+      options[key] = undefined;
+    assert.equal(resolve(options).role, 'alone');
+  });
+
+  const wrong: Record<string, readonly Wrong[]> = {
+    joinTimeout: [
+      [0, 'joinTimeout 0', `from 1 to ${day}`],
+      [1.5, 'joinTimeout 1.5', 'whole number'],
+      [Number.NaN, 'joinTimeout NaN'],
+      ['5', 'joinTimeout "5"'],
+      [null, 'joinTimeout null'],
+      [86_400_001, 'joinTimeout 86400001'],
+    ],
+    leader: [
+      [false, 'leader false', "'tcp://10.0.8.1:1900'"],
+      [5, 'leader 5'],
+      [null, 'leader null'],
+      ['', 'leader ""'],
+      ['10.0.8.1:1900', 'leader "10.0.8.1:1900"', 'tcp://'],
+      ['http://10.0.8.1:1900', 'http://'],
+    ],
+    insecure: [
+      ['yes', 'insecure "yes"'],
+      [1, 'insecure 1'],
+      [null, 'insecure null'],
+    ],
+    liveness: [
+      [5, 'liveness', '5'],
+      [null, 'liveness', 'null'],
+      [[], 'liveness', 'an array of 0'],
+      [{ ping: 0 }, 'liveness.ping 0'],
+      [{ suspect: 10 }, 'liveness.suspect 10'],
+      [{ down: '5' }, 'liveness.down "5"'],
+      [{ ping: 2000 }, 'ping 2000', '2 * ping <= suspect <= down'],
+      [{ suspect: 20_000 }, 'suspect 20000', 'down 15000'],
+      [{ pong: 5 }, "'pong'", "'ping'"],
+    ],
+    redial: [
+      [true, 'redial', 'true'],
+      [{ delay: 0 }, 'redial.delay 0'],
+      [{ delay: 500, maxDelay: 400 }, 'redial.maxDelay 400', 'from 500'],
+      [{ timeout: -1 }, 'redial.timeout -1'],
+      [{ maxdelay: 5 }, "'maxdelay'", "'maxDelay'"],
+    ],
+    limits: [
+      ['none', 'limits', '"none"'],
+      [{ frame: 1000 }, 'limits.frame 1000', 'from 65536'],
+      [{ payload: 0 }, 'limits.payload 0'],
+      [{ payload: 5_000_000 }, 'limits.payload 5000000', 'to 4194304'],
+      [{ connections: 0 }, 'limits.connections 0'],
+      [{ handshake: 1 }, 'limits.handshake 1'],
+      [{ deadLetters: 0 }, 'limits.deadLetters 0'],
+      [{ deadletters: 5 }, "'deadletters'", "'deadLetters'"],
+      [{ messages: 5 }, "'messages'", 'it has frame, payload, connections, handshake, deadLetters'],
+    ],
+    logger: [
+      [null, 'debug()', 'pino'],
+      [{}, 'debug()'],
+      [{ ...silentLogger, child: undefined }, 'child()'],
+      [{ ...silentLogger, warn: 'loud' }, 'warn()'],
+    ],
+    secret: [
+      ['short', '5 bytes', 'at least 16'],
+      [new Uint8Array(15), '15 bytes'],
+      [5, 'a string or a Uint8Array'],
+      [null, 'a string or a Uint8Array'],
+    ],
+  };
+  for (const [name, cases] of Object.entries(wrong)) {
+    test(`${name}: a wrong value is refused, with the value and the way out`, () => {
+      for (const [value, ...texts] of cases) {
+        assert.throws(() => resolve({ logger: silentLogger, [name]: value }), refusal('OPTION_INVALID', ...texts));
+      }
+    });
+  }
+
+  for (const name of ['node', 'cluster']) {
+    test(`${name}: what is no name is refused, with the value and the rule`, () => {
+      for (const value of ['', 'a b', 'ä', 'a/b', 'x'.repeat(129), 5, null, {}]) {
+        assert.throws(
+          () => resolve({ logger: silentLogger, [name]: value }),
+          refusal('NAME_INVALID', name, 'A-Z a-z 0-9 _ . -'),
+        );
+      }
+      assert.equal(resolve({ logger: silentLogger, node: 'x'.repeat(128) }).node.length, 128);
+    });
+  }
+
+  test('listen: only a leader listens; beyond loopback it needs a secret, or insecure', () => {
+    const logger = silentLogger;
+    assert.throws(
+      () => resolve({ logger, listen: 'tcp://127.0.0.1:1' }),
+      refusal('OPTION_INVALID', "'listen'", 'leader: true'),
+    );
+    assert.throws(
+      () => resolve({ logger, leader: 'tcp://10.0.0.1:1900', listen: 'tcp://127.0.0.1:1' }),
+      refusal('OPTION_INVALID', "'listen'", 'only the leader'),
+    );
+    assert.throws(
+      () => resolve({ logger, leader: true, listen: 'tcp://0.0.0.0:1900' }),
+      refusal('OPTION_INVALID', '"tcp://0.0.0.0:1900"', 'secret', 'insecure: true'),
+    );
+    for (const listen of [5, null, '', 'nonsense', 'tcp://127.0.0.1:99999', 'tls://127.0.0.1:1']) {
+      assert.throws(() => resolve({ logger, leader: true, listen }), refusal('OPTION_INVALID', 'listen'));
+    }
+    const secret = 'x'.repeat(16);
+    assert.equal(resolve({ logger, leader: true, listen: 'tcp://0.0.0.0:1900', secret }).role, 'leader');
+    assert.equal(resolve({ logger, leader: true, listen: 'tcp://0.0.0.0:1900', insecure: true }).role, 'leader');
+    assert.equal(resolve({ logger, leader: true }).listen !== undefined, true, 'a leader listens by default');
+    assert.equal(resolve({ logger, leader: 'tcp://10.0.0.1:1900' }).role, 'leaf');
+  });
+
+  test('a payload limit follows a small frame limit', () => {
+    assert.equal(resolve({ logger: silentLogger, limits: { frame: 65_536 } }).limits.payload, 32_768);
+  });
+
+  test('what a later version adds is refused by its name', () => {
+    for (const name of ['service', 'dataDir', 'durability', 'capabilities', 'tls', 'shared']) {
+      assert.throws(
+        () => resolve({ logger: silentLogger, [name]: {} }),
+        refusal('OPTION_INVALID', `'${name}' is not available yet`),
+      );
+    }
+  });
+
+  test('an option that does not exist is refused, naming the nearest one', () => {
+    for (const [given, near] of [
+      ['nod', 'node'],
+      ['joinTimout', 'joinTimeout'],
+      ['jointimeout', 'joinTimeout'],
+      ['Secret', 'secret'],
+      ['livenes', 'liveness'],
+    ]) {
+      assert.throws(
+        () => resolve({ logger: silentLogger, [given as string]: 5 }),
+        refusal('OPTION_INVALID', `'${given}'`, `did you mean '${near}'?`),
+      );
+    }
+    assert.throws(() => resolve({ zookeeper: 5 }), refusal('OPTION_INVALID', "'zookeeper'", 'it has node, cluster'));
+    for (const name of ['constructor', 'toString', '__proto__']) {
+      const options = Object.defineProperty({}, name, { value: 5, enumerable: true });
+      assert.throws(() => resolve(options), refusal('OPTION_INVALID', `'${name}'`));
+    }
+  });
+
+  test('what is no options object is refused', () => {
+    for (const value of [null, 5, 'orders-1', [], true]) {
+      assert.throws(() => resolve(value), refusal('OPTION_INVALID', 'createBus()', 'object'));
+    }
+  });
+
+  test('a secret never appears in an error', () => {
+    const secret = 'do-not-tell';
+    const long = `${secret}-${'x'.repeat(20)}`;
+    const logger = silentLogger;
+    const attempts: unknown[] = [
+      { logger, secret },
+      { logger, secret: Buffer.from(secret) },
+      { logger, secret: [long] },
+      { logger, secret: { value: long } },
+      { logger, secret: long, leader: 'nonsense' },
+      { logger, secret: long, leader: true, listen: 'nonsense' },
+      { logger, secret: long, joinTimeout: -1 },
+      { logger, secrets: long },
+      { logger, Secret: long },
+    ];
+    for (const options of attempts) {
+      assert.throws(
+        () => resolve(options),
+        (error: unknown) => {
+          assert.ok(error instanceof BusError);
+          for (const text of [error.message, error.stack ?? '', JSON.stringify(error), String(error.cause)]) {
+            assert.ok(!text.includes(secret), text);
+          }
+          return true;
+        },
+      );
+    }
+  });
+
+  test('a secret is copied: changing the given bytes changes nothing', () => {
+    const given = new Uint8Array(16).fill(7);
+    const { secret } = resolve({ logger: silentLogger, secret: given });
+    given.fill(0);
+    assert.deepEqual(secret, new Uint8Array(16).fill(7));
+  });
+});
+
+describe('subscribe()', () => {
+  const wrong: Record<string, readonly Wrong[]> = {
+    concurrency: [
+      [0, 'concurrency 0', 'from 1 to 1000000'],
+      [1.5, 'concurrency 1.5', 'whole number'],
+      ['2', 'concurrency "2"'],
+      [null, 'concurrency null'],
+      [Number.POSITIVE_INFINITY, 'concurrency Infinity'],
+    ],
+    timeout: [
+      [0, 'timeout 0', `from 1 to ${day}`],
+      [1e12, 'timeout 1000000000000'],
+      [{}, 'timeout an object'],
+    ],
+    retry: [
+      [null, 'retry', 'null'],
+      [3, 'retry', '3'],
+      [{ attempts: 0 }, 'retry.attempts 0', 'from 1'],
+      [{ attempts: 2.5 }, 'retry.attempts 2.5'],
+      [{ delay: -1 }, 'retry.delay -1'],
+      [{ factor: 0.5 }, 'retry.factor 0.5', 'from 1'],
+      [{ maxDelay: 50 }, 'retry.maxDelay 50', 'from 100'],
+      [{ jitter: 1.1 }, 'retry.jitter 1.1', 'from 0 to 1'],
+      [{ atempts: 3 }, "'atempts'", "'attempts'"],
+    ],
+    limits: [
+      [null, 'limits', 'null'],
+      [{ messages: 0 }, 'limits.messages 0'],
+      [{ bytes: 0.5 }, 'limits.bytes 0.5'],
+      [{ overflow: 'dropOldest' }, 'limits.overflow "dropOldest"', "'drop-oldest'", "'block'"],
+      [{ overflow: null }, 'limits.overflow null'],
+      [{ age: 5 }, "'age' is not available yet"],
+      [{ message: 5 }, "'message'", "'messages'"],
+    ],
+  };
+  for (const [name, cases] of Object.entries(wrong)) {
+    test(`${name}: a wrong value is refused, with the value and the way out`, async (t) => {
+      const { bus } = await world(t);
+      for (const [value, ...texts] of cases) {
+        await assert.rejects(
+          bus.subscribe('t', () => {}, { [name]: value } as SubscriptionOptions),
+          refusal('OPTION_INVALID', ...texts),
+        );
+      }
+      assert.deepEqual((await bus.status()).subscriptions, [], 'nothing is left of them');
+    });
+  }
+
+  test('a name that is none is refused', async (t) => {
+    const { bus } = await world(t);
+    for (const name of ['', 'a b', 'x'.repeat(129), 5, null]) {
+      await assert.rejects(
+        bus.subscribe('t', () => {}, { name } as SubscriptionOptions),
+        refusal('NAME_INVALID'),
+      );
+    }
+  });
+
+  test('what a later version adds is refused by its name; what never existed, with the nearest one', async (t) => {
+    const { bus } = await world(t);
+    for (const name of ['durable', 'latestOnly', 'group', 'schema', 'update', 'filters']) {
+      await assert.rejects(
+        bus.subscribe('t', () => {}, { [name]: true } as SubscriptionOptions),
+        refusal('OPTION_INVALID', `'${name}' is not available yet`),
+      );
+      await assert.rejects(
+        bus.consume('t', { [name]: true } as SubscriptionOptions).ready,
+        refusal('OPTION_INVALID', `'${name}' is not available yet`),
+      );
+    }
+    await assert.rejects(
+      bus.subscribe('t', () => {}, { concurency: 2 } as SubscriptionOptions),
+      refusal('OPTION_INVALID', "'concurency'", "did you mean 'concurrency'?"),
+    );
+  });
+
+  test('what is no options object, no handler or no pattern is refused', async (t) => {
+    const { bus } = await world(t);
+    for (const options of [null, 5, 'name', []] as unknown as SubscriptionOptions[]) {
+      await assert.rejects(
+        bus.subscribe('t', () => {}, options),
+        refusal('OPTION_INVALID', 'must be an object'),
+      );
+    }
+    for (const handler of [undefined, null, {}, 'f'] as unknown as (() => void)[]) {
+      await assert.rejects(bus.subscribe('t', handler), refusal('OPTION_INVALID', '"t"', 'not a function'));
+    }
+    for (const pattern of [undefined, null, 5, '', '(', /(?=x)/, {}] as unknown as string[]) {
+      await assert.rejects(
+        bus.subscribe(pattern, () => {}),
+        refusal('PATTERN_INVALID'),
+      );
+    }
+  });
+});
+
+describe('publish() and emit()', () => {
+  const wrong: Record<string, readonly Wrong[]> = {
+    id: [
+      ['', 'id ""', '1 to 128'],
+      ['x'.repeat(129), '1 to 128'],
+      [5, 'id 5'],
+      [null, 'id null'],
+    ],
+    key: [
+      ['', 'key ""', '1 to 255'],
+      ['x'.repeat(256), '1 to 255'],
+      [{}, 'key an object'],
+    ],
+    headers: [
+      ['x', 'headers', '"x"'],
+      [null, 'headers', 'null'],
+      [['a'], 'headers', 'an array of 1'],
+      [{ n: 5 }, 'header "n" is 5', 'strings'],
+      [{ big: 'x'.repeat(65_536) }, 'at most 65536'],
+      [JSON.parse('{"__proto__":"x"}'), "'__proto__'"],
+    ],
+  };
+  const onlyPublish: Record<string, readonly Wrong[]> = {
+    atLeast: [
+      [-1, 'atLeast -1'],
+      [0.5, 'atLeast 0.5'],
+      ['1', 'atLeast "1"'],
+    ],
+    timeout: [
+      [0, 'timeout 0', `from 1 to ${day}`],
+      ['1s', 'timeout "1s"'],
+    ],
+    signal: [
+      [{}, 'signal an object', 'AbortSignal'],
+      [null, 'signal null'],
+      [new AbortController(), 'signal an instance of AbortController'],
+    ],
+  };
+  for (const [name, cases] of Object.entries({ ...wrong, ...onlyPublish })) {
+    test(`${name}: a wrong value is refused, with the value and the way out`, async (t) => {
+      const { bus } = await world(t);
+      for (const [value, ...texts] of cases) {
+        const options = { [name]: value } as PublishOptions;
+        await assert.rejects(bus.publish('t', 1, options), refusal('OPTION_INVALID', ...texts));
+        await assert.rejects(
+          bus.publishMany([{ topic: 't', payload: 1, ...options }]),
+          refusal('OPTION_INVALID', ...texts),
+        );
+        if (name in wrong) assert.throws(() => bus.emit('t', 1, options), refusal('OPTION_INVALID', ...texts));
+      }
+    });
+  }
+
+  test('emit() refuses what only publish() can do, saying so', async (t) => {
+    const { bus } = await world(t);
+    for (const options of [{ atLeast: 1 }, { timeout: 5 }, { signal: AbortSignal.abort() }] as object[]) {
+      assert.throws(() => bus.emit('t', 1, options), refusal('OPTION_INVALID', 'use publish()'));
+    }
+  });
+
+  test('what a later version adds is refused by its name; what never existed, with the nearest one', async (t) => {
+    const { bus } = await world(t);
+    for (const name of ['ttl', 'delay', 'deliverAt']) {
+      const options = { [name]: 5 } as PublishOptions;
+      assert.throws(() => bus.emit('t', 1, options), refusal('OPTION_INVALID', `'${name}' is not available yet`));
+      await assert.rejects(bus.publish('t', 1, options), refusal('OPTION_INVALID', `'${name}' is not available yet`));
+      await assert.rejects(
+        bus.publishMany([{ topic: 't', payload: 1, ...options }]),
+        refusal('OPTION_INVALID', `'${name}' is not available yet`),
+      );
+    }
+    await assert.rejects(
+      bus.publish('t', 1, { atleast: 1 } as PublishOptions),
+      refusal('OPTION_INVALID', "did you mean 'atLeast'?"),
+    );
+    assert.throws(
+      () => bus.emit('t', 1, { header: {} } as object),
+      refusal('OPTION_INVALID', "did you mean 'headers'?"),
+    );
+  });
+
+  test('what is no options object is refused', async (t) => {
+    const { bus } = await world(t);
+    for (const options of [null, 5, 'id', []] as unknown as PublishOptions[]) {
+      assert.throws(() => bus.emit('t', 1, options), refusal('OPTION_INVALID', 'must be an object'));
+      await assert.rejects(bus.publish('t', 1, options), refusal('OPTION_INVALID', 'must be an object'));
+    }
+  });
+
+  test('what publishMany() is given is checked to be a list of messages', async (t) => {
+    const { bus } = await world(t);
+    for (const list of [undefined, null, 5, {}, 'x', [null], [undefined], [5], ['topic']] as unknown as never[][]) {
+      await assert.rejects(bus.publishMany(list), (error: unknown) => {
+        assert.ok(error instanceof BusError, String(error));
+        assert.ok(error.code === 'OPTION_INVALID' || error.code === 'TOPIC_INVALID', error.code);
+        return true;
+      });
+    }
+  });
+
+  test('headers are copied: changing the given object changes nothing', async (t) => {
+    const { bus, clock } = await world(t);
+    const seen: unknown[] = [];
+    await bus.subscribe('t', ({ headers }) => void seen.push(headers));
+    const headers = { a: '1' };
+    bus.emit('t', 1, { headers });
+    headers.a = '2';
+    await clock.settle();
+    assert.deepEqual(seen, [{ a: '1' }]);
+    assert.ok(Object.isFrozen(seen[0]));
+  });
+});
+
+describe('the other calls', () => {
+  test('a wait is refused when it is none', async (t) => {
+    const { bus } = await world(t);
+    const sub = await bus.subscribe('t', () => {});
+    for (const options of [
+      { timeout: -1 },
+      { timeout: '5' },
+      { timeout: 1e12 },
+      { timeOut: 5 },
+      5000,
+      null,
+    ] as object[]) {
+      await assert.rejects(async () => bus.drain(options), refusal('OPTION_INVALID', 'drain()'));
+      await assert.rejects(async () => bus.close(options), refusal('OPTION_INVALID', 'close()'));
+      await assert.rejects(async () => sub.drain(options), refusal('OPTION_INVALID', 'drain()'));
+      await assert.rejects(async () => sub.close(options), refusal('OPTION_INVALID', 'close()'));
+    }
+    assert.equal(bus.state, 'running');
+    assert.equal(sub.state, 'active');
+  });
+
+  test('unsubscribe() and status() refuse what they do not know', async (t) => {
+    const { bus } = await world(t);
+    await bus.subscribe('t', () => {}, { name: 'a' });
+    await assert.rejects(
+      bus.unsubscribe('a', { discard: true } as object),
+      refusal('OPTION_INVALID', "'discard' is not available yet"),
+    );
+    await assert.rejects(bus.unsubscribe('a', { nodes: 'x' } as object), refusal('OPTION_INVALID', "'node'"));
+    await assert.rejects(bus.unsubscribe('a', { timeout: -1 }), refusal('OPTION_INVALID', 'timeout -1'));
+    await assert.rejects(bus.unsubscribe('a', null as unknown as object), refusal('OPTION_INVALID'));
+    await assert.rejects(bus.unsubscribe('a b'), refusal('NAME_INVALID', '"a b"'));
+    await assert.rejects(bus.unsubscribe('a', { node: '' }), refusal('NAME_INVALID'));
+    await assert.rejects(bus.status({ nod: 'x' } as object), refusal('OPTION_INVALID', "'node'"));
+    await assert.rejects(bus.status(null as unknown as object), refusal('OPTION_INVALID'));
+    await assert.rejects(bus.status({ node: 5 } as unknown as object), refusal('NAME_INVALID'));
+    assert.equal((await bus.status()).subscriptions.length, 1);
+  });
+
+  test('on() refuses what is no event and what is no listener', async (t) => {
+    const { bus } = await world(t);
+    assert.throws(
+      () => bus.on('message.died' as '*', () => {}),
+      refusal('OPTION_INVALID', '"message.died"', 'message.dead'),
+    );
+    assert.throws(
+      () => bus.on('message.dead', undefined as unknown as () => void),
+      refusal('OPTION_INVALID', 'listener'),
+    );
+  });
+
+  test('register() refuses what has no marked methods', async (t) => {
+    const { bus } = await world(t);
+    class Plain {
+      handle(): void {}
+    }
+    for (const value of [new Plain(), {}, Plain, null, undefined, 5] as object[]) {
+      await assert.rejects(bus.register(value), refusal('OPTION_INVALID', '@subscribe'));
+    }
+  });
+});

@@ -1,0 +1,137 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { after } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+/** How long a test waits for a process to say or do something, in milliseconds. */
+const patience = 20_000;
+
+/** A path of the repository. */
+export function pathOf(path: string): string {
+  return fileURLToPath(new URL(`../../${path}`, import.meta.url));
+}
+
+/** What registers something to be done when it is over: a `TestContext`, or a suite's {@link ownerOfSuite}. */
+export interface Owner {
+  after(fn: () => unknown): void;
+}
+
+/** To be called in `describe()`: what its `before()` starts ends with the suite. */
+export function ownerOfSuite(): Owner {
+  const steps: (() => unknown)[] = [];
+  after(async () => {
+    for (const step of steps.reverse()) await step();
+  });
+  return { after: (fn) => steps.push(fn) };
+}
+
+/** How a process ended. */
+export interface Ending {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A process that does not outlive its test. */
+export class Child {
+  readonly process: ChildProcess;
+  stdout = '';
+  stderr = '';
+  readonly #heard = new EventEmitter();
+  readonly #closed: Promise<unknown>;
+
+  constructor(owner: Owner, command: string, args: readonly string[], options: SpawnOptions = {}) {
+    this.process = spawn(command, args, { cwd: pathOf('.'), stdio: 'pipe', ...options });
+    this.#closed = once(this.process, 'close');
+    this.process.stdout?.on('data', (chunk) => {
+      this.stdout += chunk;
+      this.#heard.emit('change');
+    });
+    this.process.stderr?.on('data', (chunk) => {
+      this.stderr += chunk;
+      this.#heard.emit('change');
+    });
+    this.process.stdin?.on('error', () => {}); // it may have ended before it read everything
+    this.process.once('close', () => this.#heard.emit('change'));
+    owner.after(async () => {
+      if (this.process.exitCode === null && this.process.signalCode === null) {
+        this.process.kill('SIGKILL');
+        await this.#closed;
+      }
+    });
+  }
+
+  /** Resolves when what it has said so far holds a text or matches. */
+  async says(stream: 'stdout' | 'stderr', what: string | RegExp): Promise<string> {
+    const signal = AbortSignal.timeout(patience);
+    for (;;) {
+      const text = this[stream];
+      if (typeof what === 'string' ? text.includes(what) : what.test(text)) return text;
+      if (signal.aborted || this.process.exitCode !== null) throw new Error(`it never said ${what}; ${this.#about()}`);
+      await once(this.#heard, 'change', { signal }).catch(() => {});
+    }
+  }
+
+  /** Writes to its stdin; without a text, closes it. */
+  write(text?: string): void {
+    if (text === undefined) this.process.stdin?.end();
+    else this.process.stdin?.write(text);
+  }
+
+  /** Sends a signal. */
+  kill(signal: NodeJS.Signals): void {
+    this.process.kill(signal);
+  }
+
+  /** Resolves when it has ended and everything that it said has come in. */
+  async ends(): Promise<Ending> {
+    const late = AbortSignal.timeout(patience);
+    const tooLate = once(late, 'abort').then(() => {
+      throw new Error(`it did not end; ${this.#about()}`);
+    });
+    await Promise.race([this.#closed, tooLate]);
+    const { stdout, stderr } = this;
+    return { code: this.process.exitCode, stdout, stderr };
+  }
+
+  #about(): string {
+    return `exit code ${this.process.exitCode}, stdout: ${this.stdout}, stderr: ${this.stderr}`;
+  }
+}
+
+/** The built command when it is newer than its sources, since it starts faster; else the sources through tsx. */
+const command = ((): readonly string[] => {
+  const built = pathOf('dist/cli/main.js');
+  const folder = pathOf('src/cli');
+  const newest = Math.max(...readdirSync(folder).map((file) => statSync(`${folder}/${file}`).mtimeMs));
+  if (existsSync(built) && statSync(built).mtimeMs > newest) return [built];
+  return ['--import', 'tsx', pathOf('src/cli/main.ts')];
+})();
+
+/** Starts `mailvan` as a user would. */
+export function mailvan(owner: Owner, args: readonly string[], env: Record<string, string> = {}): Child {
+  const { MAILVAN_LEADER: _, MAILVAN_SECRET: __, ...rest } = process.env;
+  return new Child(owner, process.execPath, [...command, ...args], { env: { ...rest, ...env } });
+}
+
+/** Runs `mailvan` to its end. */
+export function run(owner: Owner, args: readonly string[], input?: string): Promise<Ending> {
+  const child = mailvan(owner, args);
+  if (input !== undefined) child.write(input);
+  child.write();
+  return child.ends();
+}
+
+/** A module of this folder, for `mailvan run`. */
+export function moduleOf(name: string): string {
+  return pathOf(`test/cli/modules/${name}`);
+}
+
+/** Starts a leader on a free port. */
+export async function leader(owner: Owner, ...args: string[]): Promise<{ child: Child; address: string }> {
+  const options = ['--lead', '--listen', 'tcp://127.0.0.1:0', '--node', 'hub', ...args];
+  const child = mailvan(owner, ['run', moduleOf('orders.mjs'), ...options]);
+  const [, address = ''] = /at (tcp:\S+),/.exec(await child.says('stderr', 'Ctrl-C')) ?? [];
+  return { child, address };
+}

@@ -1,0 +1,4 @@
+/** Fails to define its subscriptions. */
+export default function define() {
+  throw new TypeError('no such table');
+}

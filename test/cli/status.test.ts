@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { leader, mailvan, run } from './child.ts';
+
+describe('mailvan status', () => {
+  it('shows members and subscriptions with rates and backlogs, and who does not answer', async (t) => {
+    const { child, address } = await leader(t);
+    const to = ['--leader', address];
+    const absent = mailvan(t, ['sub', 'absent\\..*', '--node', 'absent', ...to]);
+    const present = mailvan(t, ['sub', 'present\\..*', '--node', 'present', ...to]);
+    await Promise.all([absent, present].map((sub) => sub.says('stderr', 'listens')));
+    absent.kill('SIGKILL');
+    await absent.ends();
+    await run(t, ['pub', 'stuck', '--timeout', '100ms', ...to], '1\n2\n3\n');
+
+    const text = await run(t, ['status', ...to]);
+    assert.equal(text.code, 0, text.stderr);
+    const lines = text.stdout.split('\n');
+    assert.match(lines[0] ?? '', new RegExp(`^Cluster default, led by hub at ${address}, epoch 0\\.\\d+$`));
+    const lineOf = (start: RegExp) => lines.find((line) => start.test(line)) ?? '';
+    assert.match(lineOf(/^ {2}hub +leader/), /alive +3 +1 +0$/);
+    assert.match(lineOf(/^ {2}absent /), /member +suspect +no answer: NODE_UNREACHABLE$/);
+    assert.match(lineOf(/^ {2}present +member/), /alive +1 +0 +0$/);
+    assert.match(lineOf(/^ {2}hub +stuck/), /stuck +stuck +active +\d+ +1 +1 +0/);
+    assert.match(lineOf(/^ {2}present +sub-1/), /present\\\.\.\* +active/);
+    assert.ok(!text.stdout.includes('\u001b') && !text.stdout.includes('cli-status'), text.stdout);
+    // Numbers stand to the right, below the ends of their headings.
+    assert.equal(lineOf(/^ {2}hub +stuck/).length, lineOf(/^ {2}NODE +SUBSCRIPTION/).length);
+
+    const json = await run(t, ['status', '--json', ...to]);
+    const report = JSON.parse(json.stdout);
+    assert.deepEqual([report.cluster, report.leader.node, report.leader.address], ['default', 'hub', address]);
+    const members = report.members.map((member: { node: string; state: string }) => [member.node, member.state]);
+    assert.deepEqual(members, [
+      ['hub', 'alive'],
+      ['absent', 'suspect'],
+      ['present', 'alive'],
+    ]);
+    assert.equal(report.members[0].status.subscriptions[0].pattern, 'orders\\..*');
+    assert.equal(report.members[1].error.code, 'NODE_UNREACHABLE');
+    child.kill('SIGKILL'); // its stuck handler would hold it for long
+  });
+});
