@@ -237,6 +237,22 @@ describe('replay()', () => {
   });
 });
 
+test('a letter whose payload could not be kept is never replayed as something else', async (t) => {
+  const { bus, clock } = await world(t);
+  const seen: unknown[] = [];
+  await bus.subscribe<Record<string, unknown>>('t', ({ payload }) => {
+    seen.push(payload);
+    payload.self = payload;
+    throw new PermanentError('no');
+  });
+  bus.emit('t', { n: 1 });
+  await clock.settle();
+  await bus.deadLetters.replay((await bus.deadLetters.list()).map(({ id }) => id)).catch(() => {});
+  await clock.advance(60_000);
+  assert.equal(seen.length, 1, `the handler got ${String(seen[1])} instead of what was published`);
+  assert.equal((await bus.status()).deadLetters.size, 1);
+});
+
 describe('drop()', () => {
   test('throws letters away, each once, or none when one is not there', async (t) => {
     const { w, bus } = await graveyard(t);

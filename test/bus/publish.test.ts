@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { Outgoing } from '../../src/bus/publisher.ts';
@@ -364,26 +365,30 @@ describe('publish()', () => {
     sub.pause();
     bus.emit('t', 0);
     const controller = new AbortController();
-    let listeners = 0;
     const { signal } = controller;
-    const add = signal.addEventListener.bind(signal);
-    const remove = signal.removeEventListener.bind(signal);
-    signal.addEventListener = (...args: Parameters<typeof add>) => {
-      listeners++;
-      add(...args);
-    };
-    signal.removeEventListener = (...args: Parameters<typeof remove>) => {
-      listeners--;
-      remove(...args);
-    };
     const sent = bus.publish('t', 1, { signal });
-    assert.equal(listeners, 1);
+    assert.equal(getEventListeners(signal, 'abort').length, 1);
     sub.resume();
     await clock.settle();
     await sent;
-    assert.equal(listeners, 0);
+    assert.equal(getEventListeners(signal, 'abort').length, 0);
     controller.abort();
     await clock.settle();
+  });
+
+  test('publishes that share a signal share one listener: more than ten would have Node warn of a leak', async (t) => {
+    const { bus, clock } = await world(t);
+    const sub = await bus.subscribe('t', () => {}, { limits: { messages: 100 } });
+    sub.pause();
+    for (let i = 0; i < 100; i++) bus.emit('t', i);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const sent = Array.from({ length: 50 }, () => failure(bus.publish('t', 1, { signal }), 'ABORTED'));
+    assert.ok(getEventListeners(signal, 'abort').length <= 1);
+    controller.abort();
+    await clock.settle();
+    await Promise.all(sent);
+    assert.equal(getEventListeners(signal, 'abort').length, 0);
   });
 
   test('a mailbox that closes while a publish waits for it is CLOSED for that route', async (t) => {

@@ -229,6 +229,21 @@ describe('unsubscribe()', () => {
   });
 });
 
+test('a name is free as soon as unsubscribe() has resolved, even when it was still being made', async (t) => {
+  const { bus, clock } = await world(t);
+  const first = bus.subscribe('t', () => {}, { name: 'mine' }).catch(() => undefined);
+  const again = bus.unsubscribe('mine').then(() => bus.subscribe('u', () => {}, { name: 'mine' }));
+  const sub = await resolved(clock, again);
+  await resolved(clock, first);
+  assert.equal(sub.state, 'active');
+  assert.deepEqual(
+    (await bus.status()).subscriptions.map(({ name, pattern }) => [name, pattern]),
+    [['mine', 'u']],
+  );
+  await resolved(clock, bus.unsubscribe('mine'));
+  assert.deepEqual((await bus.status()).subscriptions, []);
+});
+
 test('status() shows the node at a glance', async (t) => {
   const { bus, clock } = await world(t);
   const sub = await bus.subscribe('t', () => new Promise(() => {}), {
