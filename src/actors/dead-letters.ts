@@ -240,13 +240,16 @@ function messageOf(stored: StoredLetter): Message {
   return new Message(topic, undefined, headers, key, publishedAt, source, size, messageId, 0, payload, decodePayload);
 }
 
-/** The encoded payload of a message; null, and why, when its handler has made something of it that cannot be encoded. */
+/** What no payload begins with: a handler that gets it back finds that it cannot be decoded. */
+const unreadable = Uint8Array.of(0xc1);
+
+/** The encoded payload of a message; or why its handler has made something of it that cannot be encoded. */
 function storable(message: Message): { payload: Uint8Array; problem?: string } {
   try {
     return { payload: message.bytes(encodePayload) };
   } catch (error) {
     return {
-      payload: encodePayload(null),
+      payload: unreadable,
       problem: `the payload was changed and cannot be kept: ${toError(error).message}`,
     };
   }

@@ -63,7 +63,7 @@ export class Publication extends Deadline {
     this.#check();
     if (signal !== undefined && this.#tickets.size > 0) {
       this.#signal = signal;
-      signal.addEventListener('abort', this.#aborted);
+      watch(signal, this.#aborted);
     }
     return this.result;
   }
@@ -98,7 +98,7 @@ export class Publication extends Deadline {
 
   #end(): void {
     this.cancel();
-    this.#signal?.removeEventListener('abort', this.#aborted);
+    if (this.#signal !== undefined) unwatch(this.#signal, this.#aborted);
   }
 
   #error(): BusError {
@@ -121,4 +121,28 @@ export class Publication extends Deadline {
 /** A receipt under which nothing is unreachable yet. */
 export function receiptOf(message: Message, matched: number): Receipt {
   return { id: message.id, matched, stored: 0, spooled: 0, level: 'memory', unreachable: [] };
+}
+
+/** Who waits for a signal. One listener a signal: Node warns of a leak when more than ten publishes share one. */
+const watched = new WeakMap<AbortSignal, Set<() => void>>();
+
+function watch(signal: AbortSignal, aborted: () => void): void {
+  const waiting = watched.get(signal);
+  if (waiting === undefined) {
+    watched.set(signal, new Set([aborted]));
+    signal.addEventListener('abort', abortAll);
+  } else {
+    waiting.add(aborted);
+  }
+}
+
+function unwatch(signal: AbortSignal, aborted: () => void): void {
+  const waiting = watched.get(signal);
+  if (waiting?.delete(aborted) !== true || waiting.size > 0) return;
+  watched.delete(signal);
+  signal.removeEventListener('abort', abortAll);
+}
+
+function abortAll(this: AbortSignal): void {
+  for (const aborted of [...(watched.get(this) ?? [])]) aborted();
 }

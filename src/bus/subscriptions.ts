@@ -47,7 +47,8 @@ interface Entry {
   readonly subscriber: Subscriber;
   readonly route: LocalRoute;
   readonly handle: Subscription;
-  part: Part | undefined;
+  /** Resolves when its actor runs. */
+  part: Promise<Part> | undefined;
   closing: Promise<void> | undefined;
 }
 
@@ -128,24 +129,26 @@ export class Subscriptions {
       closing: undefined,
     };
     this.#byName.set(name, entry);
+    let part: Part;
     try {
-      entry.part = await this.#host.nursery().add({
+      entry.part = this.#host.nursery().add({
         name,
         restart: handlers,
         turn: () => subscriber.turn(),
         giveUp: (error) => subscriber.quarantine(error),
       });
+      part = await entry.part;
     } catch (error) {
       this.#byName.delete(name);
       throw error;
     }
-    if (entry.closing !== undefined || this.#closing) {
-      await entry.part.stop();
-      this.#byName.delete(name);
+    if (this.#closing) entry.closing ??= this.#close(name, entry, 0);
+    if (entry.closing !== undefined) {
+      await entry.closing;
       throw new BusError('CLOSED', `subscription '${name}' was closed as it was made`);
     }
     this.#byMailbox.set(mailboxId, subscriber);
-    subscriber.attach(entry.part);
+    subscriber.attach(part);
     this.#host.router.add(pattern, entry.route);
     events.emit({ type: 'subscription.added', subscription: name, node, pattern: pattern.text });
     await this.#host.announce(
@@ -208,7 +211,7 @@ export class Subscriptions {
     router.remove(route.pattern, route);
     const told = this.#host.announce([], [subscriber.mailboxId]);
     await subscriber.close(timeout);
-    await part?.stop();
+    await (await part?.catch(() => undefined))?.stop();
     this.#byMailbox.delete(subscriber.mailboxId);
     this.#byName.delete(name);
     // After the cluster knows: who hears of it may close the bus, and with it the way to tell.
