@@ -53,7 +53,7 @@ test('what is packed is what is read: stream, number, topic, key, headers, id, t
             fc.string(),
             fc.integer(),
             fc.uint8Array(),
-            fc.dictionary(fc.string({ minLength: 1 }), fc.boolean(), { noNullPrototype: true }),
+            fc.dictionary(fc.stringMatching(/^[a-zü]{1,9}$/), fc.boolean(), { noNullPrototype: true }),
           ),
           key: fc.option(fc.string({ minLength: 1 }), { nil: undefined }),
           id: fc.option(fc.string({ minLength: 1 }), { nil: undefined }),
