@@ -181,10 +181,11 @@ export class DeadLetters implements DeadLetterBox {
     }
     let moved = 0;
     for (const { stored, replay } of letters) {
-      if (replay(messageOf(stored)) !== 'accepted') {
+      const outcome = replay(messageOf(stored));
+      if (outcome !== 'accepted') {
         throw new BusError(
-          'MAILBOX_FULL',
-          `the mailbox of '${stored.subscription}' is full: ${moved} of ${letters.length} were replayed, repeat the rest later`,
+          outcome === 'full' ? 'MAILBOX_FULL' : 'CLOSED',
+          `the mailbox of '${stored.subscription}' is ${outcome}: ${moved} of ${letters.length} were replayed, repeat the rest later`,
         );
       }
       await this.#remove(stored.id);

@@ -1,4 +1,4 @@
-import { BusError, describe, PermanentError, toError } from '../core/errors.ts';
+import { BusError, describe, isPermanent, PermanentError, toError } from '../core/errors.ts';
 import type { DeliveryState } from '../core/lifecycle.ts';
 import type { Logger } from '../core/log.ts';
 import type { Message } from '../core/message.ts';
@@ -162,7 +162,7 @@ export class Delivery implements Context {
   /** Settles as failed: to be tried again, or given up when `error` is a {@link PermanentError}. @returns as `ack`. */
   nack(error: unknown): boolean {
     if (this.#state !== 'running') return false;
-    this.#state = error instanceof PermanentError ? 'termed' : 'nacked';
+    this.#state = isPermanent(error) ? 'termed' : 'nacked';
     this.owner.failed(this, error);
     return true;
   }

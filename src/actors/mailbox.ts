@@ -102,7 +102,7 @@ export class Mailbox {
     if (this.#closed) return false;
     const { overflow } = this.#limits;
     if (overflow === 'drop-oldest' || overflow === 'drop-newest') return true;
-    return this.#fits(size) && this.#waiters.size === 0;
+    return this.fits(size) && this.#waiters.size === 0;
   }
 
   /** How many messages may enter at once, for the credit of publishers on other nodes. */
@@ -116,7 +116,7 @@ export class Mailbox {
   offer(delivery: Delivery): 'accepted' | 'full' | 'closed' {
     if (this.#closed) return 'closed';
     const { size } = delivery.message;
-    if (!this.#fits(size) || this.#waiters.size > 0) {
+    if (!this.fits(size) || this.#waiters.size > 0) {
       switch (this.#limits.overflow) {
         case 'block':
         case 'reject':
@@ -126,7 +126,7 @@ export class Mailbox {
           this.#host.dropped(delivery, 'drop-newest');
           return 'accepted';
         case 'drop-oldest':
-          while (!this.#fits(size) && this.#dropOldest());
+          while (!this.fits(size) && this.#dropOldest());
       }
     }
     this.#enter(this.#arrived, delivery, size);
@@ -227,7 +227,8 @@ export class Mailbox {
     return this.#waiting <= messages * 0.75 && this.#bytes <= bytes * 0.75;
   }
 
-  #fits(size: number): boolean {
+  /** Whether a message of `size` bytes fits without anything having to go. */
+  fits(size: number): boolean {
     const { messages, bytes } = this.#limits;
     return this.#waiting === 0 || (this.#waiting < messages && this.#bytes + size <= bytes);
   }
@@ -252,7 +253,7 @@ export class Mailbox {
 
   #admit(): void {
     for (const waiter of this.#waiters) {
-      if (waiter.distant ? !this.#roomy : !this.#fits(waiter.size)) return;
+      if (waiter.distant ? !this.#roomy : !this.fits(waiter.size)) return;
       this.#waiters.delete(waiter);
       this.#waitedBytes -= waiter.size;
       waiter.admit();

@@ -89,6 +89,12 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
     return outcome;
   }
 
+  /** Takes a message back that was given up; never at the price of another one, whatever the policy. */
+  replay(message: Message): 'accepted' | 'full' | 'closed' {
+    if (this.state === 'closing' || this.state === 'closed') return 'closed';
+    return this.mailbox.fits(message.size) ? this.offer(message) : 'full';
+  }
+
   /** Puts a message in for which `wait` has found room. */
   admit(message: Message): void {
     this.mailbox.force(new Delivery(message, this, ++this.#sequence, 1, undefined));
@@ -96,9 +102,9 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
 
   /** Waits for room. @returns false when too many wait already. */
   wait(waiter: RoomWaiter): boolean {
-    const waits = this.mailbox.wait(waiter);
-    if (!waits) this.#refused++;
-    return waits;
+    if (this.mailbox.wait(waiter)) return true;
+    this.#refused++;
+    return false;
   }
 
   /** Counts a message that was given up while it waited for room. */
@@ -175,7 +181,6 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
     else this.ready();
   }
 
-  /** Something of ours failed outside a turn. */
   readonly #fault = (error: unknown): void => this.#actor?.fault(error);
 
   #watch(delivery: Delivery): void {
@@ -248,9 +253,8 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
   timedOut(delivery: Delivery): void {
     const returned = delivery.state === 'confirming';
     if (!delivery.cut('timedOut')) return;
-    const { timeout } = this.options;
     const { id, topic } = delivery.message;
-    const text = `attempt ${delivery.attempt} of ${id} on '${topic}' took longer than ${timeout} ms`;
+    const text = `attempt ${delivery.attempt} of ${id} on '${topic}' took longer than ${this.options.timeout} ms`;
     this.failed(delivery, new BusError('TIMEOUT', text));
     if (!returned) {
       this.#abandoned++;
@@ -389,7 +393,7 @@ export class Subscriber implements DeliveryOwner, MailboxHost, AttemptHost, Buri
     if (this.state === 'closing') this.#endClosing();
   }
 
-  prepare(topic: string, payload: unknown, options: StagedOptions | undefined): Staged {
+  prepare(topic: string, payload: unknown, options?: StagedOptions): Staged {
     return this.options.prepare(topic, payload, options);
   }
 }

@@ -1,4 +1,5 @@
 import { BusError, describe } from '../core/errors.ts';
+import { nearest } from '../core/spelling.ts';
 
 /** What a later version adds: refused by name until then, never ignored. */
 type Later = Readonly<Record<string, string>>;
@@ -51,32 +52,4 @@ export function checkChoice<T extends string>(what: string, value: unknown, fall
     'OPTION_INVALID',
     `${what} ${describe(value)} must be one of ${choices.map((c) => `'${c}'`).join(', ')}`,
   );
-}
-
-/** The known word with the fewest edits to `word`, when they are few. */
-function nearest(word: string, known: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let least = Math.max(2, Math.floor(word.length / 3)) + 1;
-  for (const candidate of known) {
-    const distance = edits(word.toLowerCase(), candidate.toLowerCase());
-    if (distance < least) {
-      least = distance;
-      best = candidate;
-    }
-  }
-  return best;
-}
-
-/** Levenshtein's distance, by rows. */
-function edits(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const swap = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1); // rows have b.length + 1 entries
-      next.push(Math.min(swap, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
 }

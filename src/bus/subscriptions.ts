@@ -76,7 +76,7 @@ export class Subscriptions {
   /** Takes dead letters back into a subscription's mailbox. */
   replayTo(name: string): Replay | undefined {
     const entry = this.#byName.get(name);
-    return entry === undefined ? undefined : (message) => entry.subscriber.offer(message);
+    return entry === undefined ? undefined : (message) => entry.subscriber.replay(message);
   }
 
   /**

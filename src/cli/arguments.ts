@@ -1,7 +1,7 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { ArgDef, ArgsDef } from 'citty';
+import { nearest } from '../core/spelling.ts';
 import { misuse } from './failure.ts';
-import { nearest } from './spelling.ts';
 
 type OptionsConfig = NonNullable<ParseArgsConfig['options']>;
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { type ArgsDef, runCommand } from 'citty';
+import { nearest } from '../core/spelling.ts';
 import { readArguments } from './arguments.ts';
 import { type ExitCode, exitCodes, failureOf, misuse } from './failure.ts';
 import { commandHelp, overallHelp } from './help.ts';
 import type { Command, Invocation } from './invocation.ts';
-import { nearest } from './spelling.ts';
 import { Terminal } from './terminal.ts';
 
 /** Each is loaded when it is asked for: `--version` should not wait for a bus. */

@@ -100,8 +100,22 @@ export class PermanentError extends Error {
 
 /** Any thrown value as an `Error`, so that what is stored and logged has a name and a message. */
 export function toError(thrown: unknown): Error {
-  if (thrown instanceof Error) return thrown;
+  if (isA(Error, thrown)) return thrown;
   return new Error(typeof thrown === 'string' ? thrown : `thrown: ${describe(thrown)}`);
+}
+
+/** Whether a handler has said that no attempt will ever succeed. */
+export function isPermanent(thrown: unknown): boolean {
+  return isA(PermanentError, thrown);
+}
+
+/** `instanceof`, for values that may not want to be asked: a Proxy can throw. */
+function isA<T>(kind: abstract new (...args: never[]) => T, value: unknown): value is T {
+  try {
+    return value instanceof kind;
+  } catch {
+    return false;
+  }
 }
 
 /** A value named for an error text: its kind, and a short form of it. */
@@ -110,7 +124,11 @@ export function describe(value: unknown): string {
   if (value === null || typeof value !== 'object') {
     return typeof value === 'function' ? 'a function' : typeof value === 'bigint' ? `${value}n` : String(value);
   }
-  if (Array.isArray(value)) return `an array of ${value.length}`;
-  const name: unknown = Object.getPrototypeOf(value)?.constructor?.name;
-  return typeof name === 'string' && name !== 'Object' ? `an instance of ${name}` : 'an object';
+  try {
+    if (Array.isArray(value)) return `an array of ${value.length}`;
+    const name: unknown = Object.getPrototypeOf(value)?.constructor?.name;
+    return typeof name === 'string' && name !== 'Object' ? `an instance of ${name}` : 'an object';
+  } catch {
+    return 'an object';
+  }
 }

@@ -1,5 +1,10 @@
+export type { Clock, Timer } from '../core/clock.ts';
 export { VirtualClock } from '../core/virtual-clock.ts';
+export { MemoryStore } from '../storage/memory.ts';
+export type { KeyRange, Store, StoreOperation } from '../storage/store.ts';
 export { MemoryNetwork, type MemoryNetworkOptions, MemoryTransport } from '../transport/memory.ts';
 export type { Connection, ConnectionEvents, Listener, Transport } from '../transport/transport.ts';
 export { TestCluster, type TestClusterOptions } from './cluster.ts';
+export { type AnyMailbox, type CreateMailbox, mailboxSuite } from './mailbox-suite.ts';
+export { type StoreFixture, storeSuite } from './store-suite.ts';
 export { type TransportFixture, transportSuite } from './transport-suite.ts';

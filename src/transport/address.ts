@@ -74,7 +74,7 @@ function parseTcp(text: string, option: string): TcpAddress {
   if (bracketed === undefined || bracketed === '') throw invalid(option, text, `is no host and port; ${examples}`);
   const host = bracketed.startsWith('[') ? bracketed.slice(1, -1) : bracketed;
   const fits = bracketed.startsWith('[') ? isIPv6(host) : /^[\d.]+$/.test(host) ? isIPv4(host) : hostPattern.test(host);
-  if (!fits) throw invalid(option, text, `names no IP address or host (${describe(host)}); ${examples}`);
+  if (!fits) throw invalid(option, text, `names no IP address or host; ${examples}`);
   const port = digits === undefined ? defaultPort : Number(digits);
   if (port > 65_535)
     throw invalid(option, text, `has the port ${port}; ports go from 0 to 65535, as in ${example(host)}`);
@@ -99,5 +99,7 @@ function example(host: string): string {
 }
 
 function invalid(option: string, value: unknown, problem: string): BusError {
-  return new BusError('OPTION_INVALID', `${option} ${describe(value)} ${problem}`);
+  // What stands before an '@' may be a password, and errors end up in logs.
+  const shown = typeof value === 'string' ? value.replace(/\/\/[^/]*@/, '//…@') : value;
+  return new BusError('OPTION_INVALID', `${option} ${describe(shown)} ${problem}`);
 }

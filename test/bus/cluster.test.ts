@@ -387,6 +387,46 @@ withCluster(
   },
 );
 
+withCluster('what a node has confirmed before it left is confirmed, also through the relay', async (cluster) => {
+  await cluster.leader();
+  const [a, b] = [await cluster.leaf('a'), await cluster.leaf('b')];
+  for (let round = 0; round < 20; round++) {
+    let handled = 0;
+    let closed: Promise<void> | undefined;
+    const sub = await cluster.until(
+      b.subscribe('t', () => {
+        if (++handled === 3) closed = sub.close({ timeout: 1000 });
+      }),
+    );
+    const receipts = await cluster.until(Promise.all([1, 2, 3].map((n) => a.publish('t', n))));
+    assert.equal(handled, 3);
+    assert.deepEqual(
+      receipts.map(({ unreachable }) => unreachable),
+      [[], [], []],
+    );
+    await cluster.until(closed ?? Promise.reject(new Error('the third message did not come')));
+  }
+});
+
+withCluster('a node that closes because its subscription was removed answers first', async (cluster) => {
+  const lead = await cluster.leader();
+  const a = await cluster.leaf('a');
+  await cluster.until(lead.subscribe('t', () => {}, { name: 'writer' }));
+  lead.on('subscription.removed', () => void lead.close());
+  await cluster.until(a.unsubscribe('writer', { node: 'lead' }), 1000);
+});
+
+withCluster('what was asked over a link that closes fails at once', async (cluster) => {
+  const lead = await cluster.leader();
+  const a = await cluster.leaf('a');
+  await cluster.until(lead.subscribe('t', () => new Promise(() => {}), { name: 'busy' }));
+  await cluster.until(a.publish('t', 1));
+  const asked = assert.rejects(a.unsubscribe('busy', { node: 'lead', timeout: 20_000 }), failsWith('NODE_UNREACHABLE'));
+  await cluster.clock.advance(50);
+  cluster.network.reset('lead', 'a');
+  await cluster.until(asked, 1000);
+});
+
 withCluster('a handler on one node may publish to another: its delivery settles after the receipt', async (cluster) => {
   const lead = await cluster.leader();
   const [a, b] = [await cluster.leaf('a'), await cluster.leaf('b')];

@@ -5,8 +5,8 @@ import { describe, it } from 'node:test';
 import { readArguments, readCount, readDuration } from '../../src/cli/arguments.ts';
 import { Failure } from '../../src/cli/failure.ts';
 import { linesOf } from '../../src/cli/lines.ts';
-import { nearest } from '../../src/cli/spelling.ts';
 import { tableOf } from '../../src/cli/table.ts';
+import { nearest } from '../../src/core/spelling.ts';
 import { pathOf, run } from './child.ts';
 
 const definitions = {

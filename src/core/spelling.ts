@@ -1,9 +1,11 @@
 /** The known word that `word` was most likely meant to be: the one with the fewest edits, when they are few. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
+  const typed = word.toLowerCase();
   let best: string | undefined;
   let least = Math.max(2, Math.floor(word.length / 3)) + 1;
   for (const candidate of known) {
-    const distance = candidate.startsWith(word) ? 1 : edits(word, candidate);
+    const name = candidate.toLowerCase();
+    const distance = typed !== '' && name.startsWith(typed) ? 1 : edits(typed, name);
     if (distance < least) {
       least = distance;
       best = candidate;
@@ -12,7 +14,7 @@ export function nearest(word: string, known: readonly string[]): string | undefi
   return best;
 }
 
-/** How many letters have to be added, left out or replaced. */
+/** How many letters have to be added, left out or replaced: Levenshtein's distance, row by row. */
 function edits(from: string, to: string): number {
   let costs = Array.from({ length: to.length + 1 }, (_, i) => i);
   for (const [i, letter] of [...from].entries()) {
