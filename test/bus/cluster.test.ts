@@ -427,6 +427,46 @@ withCluster('what was asked over a link that closes fails at once', async (clust
   await cluster.until(asked, 1000);
 });
 
+withCluster('a status of another node lists its first 1,000 subscriptions, and counts them all', async (cluster) => {
+  const lead = await cluster.leader();
+  const a = await cluster.leaf('a');
+  for (let i = 0; i < 1100; i++) await cluster.until(lead.subscribe(`t\\.${i}`, () => {}));
+  const status = await cluster.until(a.status({ node: 'lead' }));
+  assert.equal(status.subscriptions.length, 1000);
+  assert.equal(status.tree.children.find(({ name }) => name === 'subs')?.size, 1100);
+  assert.equal((await a.status()).members.find(({ node }) => node === 'lead')?.subscriptions, 1100);
+  assert.equal((await lead.status()).subscriptions.length, 1100);
+});
+
+withCluster('a link that takes nothing for a second is told of', async (cluster) => {
+  const lead = await cluster.leader();
+  const a = await cluster.leaf('a');
+  await cluster.until(lead.subscribe('n', () => {}));
+  const events = eventsOf(a);
+  cluster.network.cut('a', 'lead', 'forth');
+  const payload = 'x'.repeat(10_000);
+  for (let n = 0; n < 100; n++) {
+    a.emit('n', payload);
+    await cluster.clock.advance(1);
+  }
+  await cluster.clock.advance(1500);
+  assert.deepEqual(
+    events.filter((event) => event.type === 'link.slow').map((event) => ({ ...event, waiting: 0 })),
+    [{ type: 'link.slow', node: 'lead', waiting: 0 }],
+  );
+  cluster.network.heal('a', 'lead', 'forth');
+  await cluster.clock.advance(1000);
+  assert.equal((await lead.status()).subscriptions[0]?.handled, 100);
+});
+
+withCluster('a leader takes as many connections as it was told, and one more when one has gone', async (cluster) => {
+  await cluster.leader('lead', { limits: { connections: 1 } });
+  const a = await cluster.leaf('a');
+  await assert.rejects(cluster.leaf('b', { joinTimeout: 2000 }), failsWith('NO_LEADER'));
+  await cluster.until(a.close());
+  await cluster.leaf('b');
+});
+
 withCluster('a handler on one node may publish to another: its delivery settles after the receipt', async (cluster) => {
   const lead = await cluster.leader();
   const [a, b] = [await cluster.leaf('a'), await cluster.leaf('b')];

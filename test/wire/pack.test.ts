@@ -171,3 +171,17 @@ test('flow rows are read as they were written, and a cut flow frame is refused',
   assert.deepEqual(read, rows);
   assert.throws(() => readFlow(frame.subarray(4, frame.length - 1), () => {}), { code: 'PROTOCOL_ERROR' });
 });
+
+test('a message that waits lets go of the frame that it came in', () => {
+  const writer = new DataWriter();
+  for (let i = 0; i < 500; i++) writer.add(1, i + 1, Parcel.of(messageOf('t', 'x'.repeat(200))));
+  const frame = writer.take();
+  const [row] = readAll(new DataReader(), frame);
+  const message = row?.parcel?.open('node', 'origin');
+  const bytesOf = (): Uint8Array =>
+    message?.bytes(() => assert.fail('it is encoded already')) ?? assert.fail('no message');
+  assert.equal(bytesOf().buffer, frame.buffer);
+  message?.detach();
+  assert.ok(bytesOf().buffer.byteLength <= Buffer.poolSize);
+  assert.equal(message?.payload, 'x'.repeat(200));
+});
