@@ -80,22 +80,22 @@ export interface DeliveryOwner {
 export class Delivery implements Context {
   readonly message: Message;
   readonly attempt: number;
-  /** @internal The place in the mailbox. */
+  /** The place in the mailbox. */
   readonly sequence: number;
-  /** @internal */
+  /** */
   readonly owner: DeliveryOwner;
-  /** @internal */
+  /** */
   readonly history: History | undefined;
-  /** @internal The next one that waits for the same key. */
+  /** The next one that waits for the same key. */
   next: Delivery | undefined = undefined;
-  /** @internal The deadline of an attempt that did not end at once. */
+  /** The deadline of an attempt that did not end at once. */
   running: object | undefined = undefined;
-  /** @internal */
+  /** */
   staged: Staged[] | undefined = undefined;
   #state: DeliveryState = 'waiting';
   #controller: AbortController | undefined = undefined;
 
-  /** @internal */
+  /** */
   constructor(message: Message, owner: DeliveryOwner, sequence: number, attempt: number, history: History | undefined) {
     this.message = message;
     this.owner = owner;
@@ -167,26 +167,26 @@ export class Delivery implements Context {
     return true;
   }
 
-  /** @internal */
+  /** */
   begin(): void {
     this.#state = 'running';
   }
 
-  /** @internal Everything that it staged has its receipt. @returns whether it was still waiting for that. */
+  /** Everything that it staged has its receipt. @returns whether it was still waiting for that. */
   confirmStaged(): boolean {
     if (this.#state !== 'confirming') return false;
     this.#state = 'acked';
     return true;
   }
 
-  /** @internal Something that it staged was not taken: the attempt has failed. */
+  /** Something that it staged was not taken: the attempt has failed. */
   refuseStaged(error: unknown): void {
     if (this.#state !== 'confirming') return;
     this.#state = 'nacked';
     this.owner.failed(this, error);
   }
 
-  /** @internal Ends an attempt from outside. @returns whether it was still running. */
+  /** Ends an attempt from outside. @returns whether it was still running. */
   cut(state: 'timedOut' | 'returned'): boolean {
     if (this.#state !== 'running' && this.#state !== 'confirming') return false;
     this.#state = state;
@@ -194,7 +194,7 @@ export class Delivery implements Context {
     return true;
   }
 
-  /** @internal It leaves the mailbox without having run. */
+  /** It leaves the mailbox without having run. */
   drop(): void {
     this.#state = 'dropped';
   }

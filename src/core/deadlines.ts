@@ -17,7 +17,7 @@ export abstract class Deadline {
 }
 
 /** The longest sleep of a list's timer, in milliseconds: a list that has become empty holds up the process's end no longer. */
-const longestSleep = 500;
+const longestSleep = 100;
 
 /**
  * Deadlines that all lie the same time ahead, in one linked list with one timer: they expire in the order in which they
