@@ -297,7 +297,7 @@ export class Part implements ActorRef {
   /** A logger that throws must not keep a part from its restart. */
   #warn(text: string, fields: object): void {
     try {
-      this.options.log.warn({ part: this.path, generation: this.#generation, ...fields }, text);
+      this.options.log.warn({ actor: this.path, generation: this.#generation, ...fields }, text);
     } catch {
       // Nobody is left to tell.
     }

@@ -364,7 +364,7 @@ export class Bus implements AsyncDisposable {
 
   /** Something inside has failed for good: the node closes in order. */
   #failed(error: unknown, path: string): void {
-    this.#options.logger.error({ part: path, err: toError(error) }, 'a part failed for good: this node closes');
+    this.#options.logger.error({ actor: path, err: toError(error) }, 'a part failed for good: this node closes');
     this.close().catch((err: unknown) => this.#options.logger.error({ err }, 'this node did not close in order'));
   }
 

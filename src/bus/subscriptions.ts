@@ -114,7 +114,7 @@ export class Subscriptions {
       incarnation,
       handler,
       clock,
-      log: this.#host.log.child({ subscription: name }),
+      log: this.#host.log.child({ actor: `subs/${name}`, subscription: name }),
       events,
       deadLetters,
       prepare: (topic, payload, staged) => publisher.prepare(topic, payload, staged),

@@ -22,7 +22,7 @@ export const subscriptionTransitions: Transitions<SubscriptionState> = {
   closed: [],
 };
 
-/** A delivery: it settles exactly once. `confirming`: handled, and waits for the receipts of what it staged; `returned` goes back into its mailbox without having been judged. */
+/** A delivery, which keeps to its table by itself (a test holds it to it): it settles exactly once. `confirming`: handled, and waits for the receipts of what it staged; `returned` goes back into its mailbox without having been judged. */
 export type DeliveryState =
   | 'waiting'
   | 'running'
@@ -34,7 +34,7 @@ export type DeliveryState =
   | 'returned'
   | 'dropped';
 export const deliveryTransitions: Transitions<DeliveryState> = {
-  waiting: ['running', 'dropped', 'returned'],
+  waiting: ['running', 'dropped'],
   running: ['confirming', 'acked', 'nacked', 'termed', 'timedOut', 'returned'],
   confirming: ['acked', 'nacked', 'timedOut', 'returned'],
   acked: [],
@@ -52,15 +52,6 @@ export const sessionTransitions: Transitions<SessionState> = {
   proving: ['open', 'closed'],
   open: ['closed'],
   closed: [],
-};
-
-/** A member as seen from another node. */
-export type MemberState = 'alive' | 'suspect' | 'down' | 'left';
-export const memberTransitions: Transitions<MemberState> = {
-  alive: ['suspect', 'down', 'left'],
-  suspect: ['alive', 'down', 'left'],
-  down: [],
-  left: [],
 };
 
 /** One status field with named states and one table that says what may follow what. */

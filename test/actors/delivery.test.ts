@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Delivery, type DeliveryOwner, failureRecord } from '../../src/actors/delivery.ts';
 import { PermanentError } from '../../src/core/errors.ts';
+import { deliveryTransitions } from '../../src/core/lifecycle.ts';
 import { Message } from '../../src/core/message.ts';
 import { LogBook, refusal } from '../core/testbed.ts';
 
@@ -54,6 +55,43 @@ test('it settles exactly once, and each call tells whether it was the first', ()
     assert.equal(told.length, before, 'its owner hears of the first one only');
     assert.equal(delivery.state, state);
   }
+});
+
+test('it moves as its table says, and in every way that the table names', async () => {
+  const seen: Record<string, Set<string>> = {};
+  const actions: ((delivery: Delivery) => unknown)[] = [
+    (delivery) => delivery.state === 'waiting' && delivery.begin(),
+    (delivery) => delivery.state === 'waiting' && delivery.drop(),
+    (delivery) => delivery.ack(),
+    (delivery) => delivery.nack(new Error('no')),
+    (delivery) => delivery.term(),
+    (delivery) => delivery.confirmStaged(),
+    (delivery) => delivery.refuseStaged(new Error('no')),
+    (delivery) => delivery.cut('timedOut'),
+    (delivery) => delivery.cut('returned'),
+  ];
+  for (const staged of [false, true]) {
+    for (const a of actions) {
+      for (const b of actions) {
+        for (const c of actions) {
+          const { delivery } = bed();
+          for (const action of [a, b, c]) {
+            const before = delivery.state;
+            await action(delivery);
+            if (staged && before === 'waiting' && delivery.state === 'running') await delivery.publish('out', 1);
+            if (delivery.state === before) continue;
+            seen[before] ??= new Set();
+            seen[before].add(delivery.state);
+          }
+        }
+      }
+    }
+  }
+  const table = Object.entries(deliveryTransitions).filter(([, next]) => next.length > 0);
+  assert.deepEqual(
+    Object.fromEntries(Object.entries(seen).map(([state, next]) => [state, [...next].sort()])),
+    Object.fromEntries(table.map(([state, next]) => [state, [...next].sort()])),
+  );
 });
 
 test('before it runs, nobody can settle it', () => {

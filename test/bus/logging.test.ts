@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { runScript } from '../core/child.ts';
 import { LogBook, world } from '../core/testbed.ts';
 
-test('a handler logs with node, subscription, message, topic and attempt', async (t) => {
+test('a handler logs with node, actor, subscription, message, topic and attempt', async (t) => {
   const { bus, clock, log } = await world(t);
   await bus.subscribe('t', ({ id }, { log, attempt }) => log.info({ id, attempt }, 'handled'), { name: 'mine' });
   bus.emit('t', 1, { id: 'm1' });
@@ -11,6 +11,7 @@ test('a handler logs with node, subscription, message, topic and attempt', async
   const line = log.lines.find(({ text }) => text === 'handled');
   assert.deepEqual(line?.fields, {
     node: 'here',
+    actor: 'subs/mine',
     subscription: 'mine',
     message: 'm1',
     topic: 't',
@@ -27,7 +28,7 @@ test('an actor that was replaced is told of with its path', async (t) => {
   const line = log.lines.find(({ text }) => text === 'an actor was replaced');
   assert.equal(line?.level, 'warn');
   assert.equal(line?.fields.node, 'here');
-  assert.equal(line?.fields.part, 'subs/mine');
+  assert.equal(line?.fields.actor, 'subs/mine');
 });
 
 test('a logger is used as it is: its own methods, on itself', async (t) => {
@@ -59,7 +60,7 @@ test('a logger is used as it is: its own methods, on itself', async (t) => {
   await clock.settle();
   assert.deepEqual(lines, [
     'own/node debug subscription.added',
-    'own/node/subscription/message+topic+attempt warn from the handler',
+    'own/node/actor+subscription/message+topic+attempt warn from the handler',
   ]);
 });
 

@@ -5,7 +5,6 @@ import {
   busTransitions,
   deliveryTransitions,
   Lifecycle,
-  memberTransitions,
   sessionTransitions,
   subscriptionTransitions,
   type Transitions,
@@ -17,7 +16,6 @@ const tables: Readonly<Record<string, Transitions<string>>> = {
   subscription: subscriptionTransitions,
   delivery: deliveryTransitions,
   session: sessionTransitions,
-  member: memberTransitions,
   part: partTransitions,
 };
 
