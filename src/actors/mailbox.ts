@@ -109,7 +109,10 @@ export class Mailbox {
   get room(): number {
     const { overflow, messages, bytes } = this.#limits;
     if (overflow !== 'block') return Number.MAX_SAFE_INTEGER;
-    return this.#bytes >= bytes ? 0 : Math.max(0, Math.floor((messages - this.#waiting) / (1 + this.#waiters.size)));
+    const free = messages - this.#waiting;
+    if (free <= 0 || this.#bytes >= bytes) return 0;
+    // Never 0 while a place is free: who is admitted and told 0 would wait again at once, and `#admit` would never end.
+    return Math.max(1, Math.floor(free / (1 + this.#waiters.size)));
   }
 
   /** Puts a message in. What the policy drops to make room, it reports; `full` says that nothing has changed. */

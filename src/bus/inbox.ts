@@ -1,6 +1,7 @@
 import type { RoomWaiter } from '../actors/mailbox.ts';
 import type { Subscriber } from '../actors/subscriber.ts';
 import { Deadline } from '../core/deadlines.ts';
+import type { Message } from '../core/message.ts';
 import { flow, type Parcel, refusals } from '../wire/pack.ts';
 import type { Link, Receiver } from './link.ts';
 import { outboxWindow } from './outbox.ts';
@@ -29,6 +30,8 @@ export class Inbox extends Deadline implements Receiver {
   /** The sender has been told where to go on: what comes before that is out of order and is let pass. */
   #rewinding = false;
   #waiting = false;
+  /** What was refused, and why: told again over a new link, as long as the publisher may not have heard of it. */
+  readonly #refused = new Map<number, number>();
 
   constructor(source: string, origin: string, subscriber: Subscriber, forget: () => void) {
     super();
@@ -53,6 +56,10 @@ export class Inbox extends Deadline implements Receiver {
     this.#stream = stream;
     this.#rewinding = false;
     this.#expect = Math.max(this.#expect, from);
+    for (const [number, reason] of this.#refused) {
+      if (number < from) this.#refused.delete(number);
+      else link.tell(flow.refuse, stream, number, reason);
+    }
     if (this.#expect > from) link.tell(flow.confirm, stream, this.#expect - 1, this.#allowed());
   }
 
@@ -81,7 +88,14 @@ export class Inbox extends Deadline implements Receiver {
   /** @returns false when there is no room and the sender has to wait. */
   #take(number: number, parcel: Parcel): boolean {
     const subscriber = this.#subscriber;
-    const message = parcel.open(this.source, this.origin);
+    let message: Message;
+    try {
+      message = parcel.open(this.source, this.origin);
+    } catch {
+      // Sent again it would be no better: refusing it keeps the link, over which others send too.
+      this.#refuse(number, gone);
+      return true;
+    }
     if (subscriber.mailbox.waiting >= detachFrom) message.detach();
     const outcome = subscriber.offer(message);
     if (outcome === 'accepted') return true;
@@ -90,8 +104,17 @@ export class Inbox extends Deadline implements Receiver {
       this.#awaitRoom();
       return false;
     }
-    this.#link?.tell(flow.refuse, this.#stream, number, outcome === 'full' ? full : gone);
+    this.#refuse(number, outcome === 'full' ? full : gone);
     return true;
+  }
+
+  #refuse(number: number, reason: number): void {
+    for (const old of this.#refused.keys()) {
+      if (old > number - outboxWindow.messages) break; // a publisher's window holds no more: it has heard of the rest
+      this.#refused.delete(old);
+    }
+    this.#refused.set(number, reason);
+    this.#link?.tell(flow.refuse, this.#stream, number, reason);
   }
 
   #rewind(): void {

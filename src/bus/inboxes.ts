@@ -28,15 +28,22 @@ export class Inboxes {
     let inbox = this.#byKey.get(key);
     if (inbox === undefined) {
       inbox = new Inbox(source, origin, subscriber, () => this.#byKey.delete(key));
-      this.#byKey.set(key, inbox);
+      // One that is opened while its mailbox closes only refuses: nobody would forget it.
+      if (subscriber.state !== 'closing' && subscriber.state !== 'closed') this.#byKey.set(key, inbox);
     }
     inbox.link(link, stream, from);
     return inbox;
   }
 
-  /** A node has gone: its numbers are forgotten after a while, unless it comes back before. */
-  retire(node: string): void {
-    for (const inbox of this.#byKey.values()) if (inbox.source === node) this.#retiring.add(inbox);
+  /**
+   * A node has gone: its numbers are forgotten after a while, unless it comes back before.
+   *
+   * @param origin that of the life that has ended; the streams of the next one may be here already.
+   */
+  retire(node: string, origin: string): void {
+    for (const inbox of this.#byKey.values()) {
+      if (inbox.source === node && inbox.origin === origin) this.#retiring.add(inbox);
+    }
   }
 
   /** A mailbox has gone. */

@@ -73,7 +73,7 @@ export class LeaderRole implements Role {
         this.#join(session, link, frame);
         return;
       case 'part':
-        this.#leader.part(node, frame);
+        this.#leader.part(node, { ...frame, add: frame.add.map(known) });
         return;
       case 'applied':
         this.#leader.applied(node, frame.version);
@@ -109,10 +109,16 @@ export class LeaderRole implements Role {
   #join(session: Session, link: Link, frame: ControlFrame & { type: 'join' }): void {
     const told = this.#joining.get(session);
     if (told === undefined) throw new BusError('PROTOCOL_ERROR', `node '${link.node}' joined twice`);
-    for (const entry of frame.subscriptions) told.push(entry);
+    for (const entry of frame.subscriptions) told.push(known(entry));
     if (frame.more) return;
     this.#joining.delete(session);
     this.#joined.set(link.node, link);
     this.#leader.join(session.peer, { version: frame.version, subscriptions: told });
   }
+}
+
+/** Only what every member must know: what else a frame holds would count against the frames to all of them. */
+function known({ id, name, pattern: { kind, source, flags }, retry }: SubscriptionEntry): SubscriptionEntry {
+  const { attempts, delay, factor, maxDelay, jitter } = retry;
+  return { id, name, pattern: { kind, source, flags }, retry: { attempts, delay, factor, maxDelay, jitter } };
 }

@@ -50,7 +50,7 @@ export class Link {
   readonly session: Session;
   readonly #host: LinkHost;
   readonly #writer = new DataWriter();
-  readonly #reader = new DataReader();
+  readonly #reader: DataReader;
   readonly #flow = new FlowWriter();
   readonly #senders = new Map<number, Sender>();
   readonly #receivers = new Map<number, Receiver>();
@@ -67,6 +67,7 @@ export class Link {
     this.node = session.peer.node;
     this.incarnation = session.peer.incarnation;
     this.#host = host;
+    this.#reader = new DataReader(session.peer.maxFrame / 2);
   }
 
   get open(): boolean {

@@ -84,7 +84,7 @@ export class Network {
       },
       dropped: (subscription, target, count, reason) =>
         events.emit({ type: 'message.dropped', subscription, node: target, count, reason }),
-      gone: (target) => this.#inboxes.retire(target),
+      gone: (target, life) => this.#inboxes.retire(target, originOf(life)),
     });
     this.#registry = new Registry(this.#routes);
     const synced = (version: number): void => this.#sync.reached(version);

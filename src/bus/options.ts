@@ -57,7 +57,7 @@ export interface RedialOptions {
 
 /** The bounds of a node. */
 export interface BusLimits {
-  /** The largest frame, in bytes. Both ends of a link need the same. @default 8 MiB */
+  /** The largest frame, in bytes: at least 1 MiB, and the same on every node. @default 8 MiB */
   frame: number;
   /** The largest encoded payload, in bytes; at most half of `frame`. @default 1 MiB */
   payload: number;
@@ -227,7 +227,7 @@ function resolveRedial(given: Partial<RedialOptions> = {}): RedialOptions {
 function resolveLimits(given: Partial<BusLimits> = {}): BusLimits {
   checkObject('limits', given);
   checkKnown('limits', given, ['frame', 'payload', 'connections', 'handshake', 'deadLetters']);
-  const frame = checkNumber('limits.frame', given.frame, 8 * mebibyte, { min: 65_536, max: 512 * mebibyte });
+  const frame = checkNumber('limits.frame', given.frame, 8 * mebibyte, { min: mebibyte, max: 512 * mebibyte });
   return {
     frame,
     payload: checkNumber('limits.payload', given.payload, Math.min(mebibyte, frame / 2), { min: 1, max: frame / 2 }),

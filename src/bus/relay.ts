@@ -70,12 +70,12 @@ export class RelayStream implements Sender, Receiver {
   #open = true;
 
   constructor(from: Link, to: Link, lane: Lane, open: ControlFrame & { type: 'open' }) {
-    const { type: _, stream, ...route } = open;
+    const { stream, target, incarnation, mailbox, source, origin, from: first } = open;
     this.#from = from;
     this.#fromStream = stream;
     this.#to = to;
     this.#lane = lane;
-    this.#route = route;
+    this.#route = { target, incarnation, mailbox, source, origin, from: first };
     this.#expect = open.from;
     this.#allow = open.from - 1 + firstAllowance;
     to.attach(this);
@@ -139,6 +139,8 @@ export class RelayStream implements Sender, Receiver {
       this.#expect = number;
       this.#rewinding = true;
     }
+    // The publisher goes on behind what is confirmed, also when that never came through here.
+    if (kind === flow.confirm) this.#expect = Math.max(this.#expect, number + 1);
     if (kind === flow.confirm || kind === flow.resend) this.#allow = allow;
     this.#from.tell(kind, this.#fromStream, number, allow);
   }
@@ -160,5 +162,6 @@ export class RelayStream implements Sender, Receiver {
       this.#lane.leave(next.parcel === undefined ? 0 : next.parcel.size);
     }
     this.#lane.forget(this);
+    this.#lane.release();
   }
 }

@@ -14,7 +14,7 @@ export interface RemoteRoutesHost extends RemoteHost {
   readonly log: Logger;
   readonly router: Router<Route>;
   /** A node has gone for good. */
-  gone(node: string): void;
+  gone(node: string, incarnation: string): void;
 }
 
 /** Keeps the router in step with what other nodes have registered. */
@@ -54,7 +54,7 @@ export class RemoteRoutes implements RegistryListener {
   gone({ node, incarnation }: Member, how: 'down' | 'left'): void {
     if (node === this.#host.node) return;
     this.#byNode.delete(node);
-    this.#host.gone(node);
+    this.#host.gone(node, incarnation);
     this.#host.events.emit({ type: how === 'down' ? 'node.down' : 'node.left', node, incarnation });
   }
 

@@ -91,7 +91,8 @@ export class Leader {
   /** Goes above an epoch of an earlier life that a member has heard of. */
   outrank(heard: Epoch): void {
     if (heard.term < this.#epoch.term || heard.start <= this.#epoch.start) return;
-    this.#epoch = { term: this.#epoch.term, start: heard.start + 1 };
+    // Never past what a frame may hold: whoever names the highest number must not end every link.
+    this.#epoch = { term: this.#epoch.term, start: Math.min(heard.start + 1, Number.MAX_SAFE_INTEGER) };
   }
 
   /** A member's link has opened and it has told its part. */
@@ -189,14 +190,17 @@ export class Leader {
   #change(change: MemberChange): void {
     this.#version++;
     const { node, incarnation, state } = change;
+    const gone = state === 'down' || state === 'left';
+    // One that comes back before a member has been told that it went may come back with less.
+    const lost = gone ? [...(this.#host.registry.get(node)?.subscriptions.keys() ?? [])] : change.remove;
     this.#host.registry.apply(change);
     for (const [name, follower] of this.#followers) {
       if (name !== node) {
         const dirty = follower.dirty.get(node) ?? { subscriptions: new Set<string>(), gone: undefined };
         follower.dirty.set(node, dirty);
-        if (state === 'down' || state === 'left') dirty.gone = { incarnation, how: state };
+        if (gone) dirty.gone = { incarnation, how: state };
         for (const entry of change.add) dirty.subscriptions.add(entry.id);
-        for (const id of change.remove) dirty.subscriptions.add(id);
+        for (const id of lost) dirty.subscriptions.add(id);
       }
       this.#flush(name, follower);
     }

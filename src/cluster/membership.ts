@@ -21,8 +21,10 @@ export interface MembershipHost {
  */
 export class Membership {
   readonly #host: MembershipHost;
-  /** What the present leader has named on the present link: nodes, and the ids of their subscriptions. */
-  readonly #named = new Map<string, Set<string>>();
+  /** Nodes that the present leader has named completely on the present link. */
+  readonly #told = new Set<string>();
+  /** Those that it is naming, with the ids of their subscriptions: complete when the version moves on. */
+  readonly #naming = new Map<string, Set<string>>();
   #epoch: Epoch = { term: 0, start: 0 };
   #version = 0;
   #settled = false;
@@ -66,8 +68,10 @@ export class Membership {
   /** Takes a frame of the leader's; others are none of its business. */
   take(frame: ControlFrame): void {
     if (frame.type === 'snapshot') {
-      this.#named.clear();
+      this.#told.clear();
+      this.#naming.clear();
       this.#version = 0;
+      this.#settled = false;
       this.#apply(frame.epoch, frame.members.map(changeOf), frame.version, frame.settled);
     } else if (frame.type === 'delta') {
       if (frame.from !== this.#version) this.#host.send({ type: 'resync' });
@@ -89,14 +93,12 @@ export class Membership {
   #apply(epoch: Epoch, changes: readonly MemberChange[], version: number, settled: boolean): void {
     this.#epoch = epoch;
     for (const change of changes) {
-      const ids = this.#named.get(change.node) ?? new Set<string>();
-      this.#named.set(change.node, ids);
-      for (const entry of change.add) ids.add(entry.id);
+      this.#name(change);
       this.#host.registry.apply(change);
     }
     const complete = this.#version === 0 && version > 0;
+    if (version > this.#version) this.#prune();
     this.#version = version;
-    if (complete) this.#prune();
     if (version > 0) {
       if (settled && !this.#settled) this.#unnamed('down');
       else if (complete && !settled) this.#unnamed('suspect');
@@ -106,19 +108,33 @@ export class Membership {
     if (complete) this.#host.held();
   }
 
-  /** After a complete snapshot: what it did not name was removed while this node was away. */
+  #name({ node, state, add }: MemberChange): void {
+    if (state === 'down' || state === 'left') {
+      this.#told.delete(node);
+      this.#naming.delete(node);
+      return;
+    }
+    if (this.#told.has(node)) return;
+    const ids = this.#naming.get(node) ?? new Set<string>();
+    this.#naming.set(node, ids);
+    for (const entry of add) ids.add(entry.id);
+  }
+
+  /** Nodes have been named completely for the first time on this link: what was not named with them is gone. */
   #prune(): void {
-    for (const member of this.#host.registry.members) {
-      const ids = this.#named.get(member.node);
-      if (ids === undefined) continue;
+    for (const [node, ids] of this.#naming) {
+      this.#told.add(node);
+      const member = this.#host.registry.get(node);
+      if (member === undefined) continue;
       const remove = [...member.subscriptions.keys()].filter((id) => !ids.has(id));
       if (remove.length > 0) this.#host.registry.apply({ ...member, add: [], remove });
     }
+    this.#naming.clear();
   }
 
   #unnamed(state: 'suspect' | 'down'): void {
     for (const member of [...this.#host.registry.members]) {
-      if (!this.#named.has(member.node)) this.#host.registry.apply({ ...member, state, add: [], remove: [] });
+      if (!this.#told.has(member.node)) this.#host.registry.apply({ ...member, state, add: [], remove: [] });
     }
   }
 }

@@ -100,7 +100,9 @@ const batch = { entries: 1000, bytes: 512 * 1024 };
 export function fitting(entries: readonly SubscriptionEntry[]): number {
   let bytes = 0;
   for (let i = 0; i < entries.length; i++) {
-    bytes += (entries[i] as SubscriptionEntry).pattern.source.length + 512; // i < length
+    const { id, name, pattern } = entries[i] as SubscriptionEntry; // i < length
+    // A unit takes up to three bytes.
+    bytes += 3 * (id.length + name.length + pattern.kind.length + pattern.source.length + pattern.flags.length) + 128;
     if (i >= batch.entries || (i > 0 && bytes > batch.bytes)) return i;
   }
   return entries.length;

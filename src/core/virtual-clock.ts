@@ -31,7 +31,7 @@ export class VirtualClock implements Clock {
   }
 
   now(): number {
-    return this.#epoch + this.#time;
+    return Math.floor(this.#epoch + this.#time);
   }
 
   monotonic(): number {

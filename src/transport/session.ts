@@ -92,7 +92,7 @@ export class Session {
     this.#timer = clock.timer(host.handshake, () =>
       this.kill(
         new BusError(
-          'HANDSHAKE_REFUSED',
+          role === 'dialler' ? 'NODE_UNREACHABLE' : 'HANDSHAKE_REFUSED', // nobody has refused: worth another try
           `the handshake with ${connection.remote} took longer than ${host.handshake} ms`,
         ),
       ),

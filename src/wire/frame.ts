@@ -198,6 +198,8 @@ type Check = (value: unknown) => boolean;
 
 const text: Check = (value) => typeof value === 'string' && value.length <= 1024;
 const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+/** A message's number: far enough below the highest that what is counted up from it stays exact. */
+const position: Check = (value) => count(value) && (value as number) <= 2 ** 52;
 const flag: Check = (value) => typeof value === 'boolean';
 const number: Check = (value) => typeof value === 'number';
 const anything: Check = () => true;
@@ -276,7 +278,7 @@ const shapes: Record<ControlType, Record<string, Check>> = {
   },
   applied: { version: count },
   resync: {},
-  open: { stream: count, target: text, incarnation: text, mailbox: text, source: text, origin: text, from: count },
+  open: { stream: count, target: text, incarnation: text, mailbox: text, source: text, origin: text, from: position },
   shut: { stream: count },
   request: { id: count, source: text, target: text, method: text, params: anything },
   reply: { id: count, target: text, error: optional(shapeOf({ code: text, message: text })) },

@@ -13,6 +13,8 @@ export const maxRows = 1024;
 /** A data frame is closed when its payloads come to so many bytes. */
 export const frameTarget = 128 * 1024;
 
+/** Key, headers and id of a message, in bytes. */
+const maxExtra = 256 * 1024;
 const headBytes = 4 + 2 + 2 + 4;
 const rowBytes = 40;
 const flagVoid = 1;
@@ -235,6 +237,12 @@ export type RowSink = (stream: number, number: number, parcel: Parcel | undefine
 /** Reads the data frames of one link. */
 export class DataReader {
   readonly #topics: (string | undefined)[] = [];
+  readonly #maxPayload: number;
+
+  /** @param maxPayload the largest payload, in bytes: one that fills a frame would not fit into the next link's. */
+  constructor(maxPayload = Number.POSITIVE_INFINITY) {
+    this.#maxPayload = maxPayload;
+  }
 
   /** @param body a frame without its length. @throws {BusError} `PROTOCOL_ERROR`. */
   read(body: Uint8Array, sink: RowSink): void {
@@ -259,11 +267,12 @@ export class DataReader {
       if (topic === undefined) throw broken('a message names a topic that was not defined');
       let from = start + view.getUint32(at + 8);
       const length = view.getUint32(at + 12);
+      if (length > this.#maxPayload) throw broken('a payload is larger than half a frame');
       let extra: Uint8Array | undefined;
       if ((flags & flagExtra) !== 0) {
         if (from + 4 > body.length) throw broken('a message reaches beyond its frame');
         const extraEnd = from + 4 + view.getUint32(from);
-        if (extraEnd > body.length) throw broken('a message reaches beyond its frame');
+        if (extraEnd > body.length || extraEnd - from > maxExtra) throw broken('a message reaches beyond its frame');
         extra = new Uint8Array(buffer, byteOffset + from + 4, extraEnd - from - 4);
         from = extraEnd;
       }

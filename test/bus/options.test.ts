@@ -87,7 +87,7 @@ describe('createBus()', () => {
     ],
     limits: [
       ['none', 'limits', '"none"'],
-      [{ frame: 1000 }, 'limits.frame 1000', 'from 65536'],
+      [{ frame: 1000 }, 'limits.frame 1000', 'from 1048576'],
       [{ payload: 0 }, 'limits.payload 0'],
       [{ payload: 5_000_000 }, 'limits.payload 5000000', 'to 4194304'],
       [{ connections: 0 }, 'limits.connections 0'],
@@ -154,7 +154,7 @@ describe('createBus()', () => {
   });
 
   test('a payload limit follows a small frame limit', () => {
-    assert.equal(resolve({ logger: silentLogger, limits: { frame: 65_536 } }).limits.payload, 32_768);
+    assert.equal(resolve({ logger: silentLogger, limits: { frame: 1_048_576 } }).limits.payload, 524_288);
   });
 
   test('what a later version adds is refused by its name', () => {

@@ -277,6 +277,19 @@ test('a delta that does not follow on what a member has makes it ask for everyth
   net.check();
 });
 
+test('a node that goes and comes back with less, before a member has heard of it, leaves no subscription behind', () => {
+  const net = new Net();
+  const [a, b] = [net.join('a'), net.join('b')];
+  a.change(['kept', 'dropped'], []);
+  net.run();
+  net.leader.part('a', { version: 99, add: [entryOf('more')], remove: ['more'] }); // b has a delta under way now
+  net.leader.left('a');
+  a.part.change([], ['dropped']);
+  net.leader.join({ node: 'a', incarnation: a.incarnation } as Hello, { version: 100, subscriptions: a.part.entries });
+  net.run();
+  assert.deepEqual([...(b.registry.get('a')?.subscriptions.keys() ?? [])], ['kept']);
+});
+
 test('a leader goes above every epoch of an earlier life that it hears of', () => {
   const net = new Net();
   const { start } = net.leader.epoch;
