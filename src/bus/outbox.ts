@@ -183,6 +183,9 @@ export class Outbox implements Sender {
         this.#cursor = Math.max(this.#first, number);
         this.#allow = Math.max(allow, number - 1);
         break;
+      case flow.again:
+        this.#cursor = Math.min(this.#cursor, Math.max(this.#first, number));
+        break;
       case flow.refuse: {
         const entry = this.#window.at(number - this.#first);
         if (entry !== undefined) entry.refused = refusals[allow] ?? 'MAILBOX_FULL';

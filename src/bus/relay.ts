@@ -112,7 +112,7 @@ export class RelayStream implements Sender, Receiver {
 
   /** The lane has room again. */
   goOn(): void {
-    if (this.#open) this.#from.tell(flow.resend, this.#fromStream, this.#expect, this.#allow);
+    if (this.#open) this.#from.tell(flow.again, this.#fromStream, this.#expect, this.#allow);
   }
 
   // Sender, on the outgoing link
@@ -154,7 +154,7 @@ export class RelayStream implements Sender, Receiver {
 
   #rewind(): void {
     this.#rewinding = true;
-    this.#from.tell(flow.resend, this.#fromStream, this.#expect, this.#allow);
+    this.#from.tell(flow.again, this.#fromStream, this.#expect, this.#allow);
   }
 
   #discard(): void {

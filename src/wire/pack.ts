@@ -309,6 +309,8 @@ export const flow = {
   refuse: 2,
   /** Nobody is there for this stream: wait until the registry says that the node is back. */
   unlinked: 3,
+  /** Send again from `number`, as a relay says: nothing below it need have been taken. */
+  again: 4,
 } as const;
 
 /** The reasons for which a home refuses a single message. */
@@ -358,7 +360,7 @@ export function readFlow(body: Uint8Array, sink: FlowSink): void {
     const kind = view.getUint8(at);
     const number = view.getFloat64(at + 5);
     const allow = view.getFloat64(at + 13);
-    if (kind > 3 || !Number.isSafeInteger(number) || !Number.isSafeInteger(allow))
+    if (kind > 4 || !Number.isSafeInteger(number) || !Number.isSafeInteger(allow))
       throw broken('a flow frame makes no sense');
     sink(kind, view.getUint32(at + 1), number, allow);
   }
