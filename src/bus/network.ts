@@ -164,13 +164,21 @@ export class Network {
     }
   }
 
-  /** Tells the cluster what this node registers. Resolves when every member that is not suspect has applied it. */
+  /**
+   * Tells the cluster what this node registers. Resolves when every member that is not suspect has applied it, or one of
+   * them has not for as long as a silent node is given.
+   */
   async announce(add: readonly SubscriptionEntry[], remove: readonly string[]): Promise<void> {
     const version = this.#part.change(add, remove);
     for (const mailbox of remove) this.#inboxes.forget(mailbox);
     const applied = this.#sync.wait(version);
     if (!this.#role.announce(version, add, remove)) this.#sync.reached(version);
-    await applied;
+    const { down } = this.#host.options.liveness;
+    if (await this.#withinTime(down, applied)) return;
+    this.#host.log.warn(
+      { version },
+      `a member has not applied a change of this node for ${down} ms: going on without it`,
+    );
   }
 
   /** Asks another node. @throws {BusError} `NO_LEADER`, `NODE_UNREACHABLE`, `TIMEOUT`, or what it answers. */

@@ -37,6 +37,7 @@ export class Peers {
   readonly #sessions = new Map<string, Session>();
   /** Every session with a connection, also before its handshake is over. */
   readonly #connections = new Set<Session>();
+  readonly #openedAt = new WeakMap<Session, number>();
   #listener: Listener | undefined;
   #timer: Timer | undefined;
   #failures = 0;
@@ -161,7 +162,7 @@ export class Peers {
 
   #opened(session: Session, epoch: Epoch): void {
     const { node } = session.peer;
-    this.#failures = 0;
+    this.#openedAt.set(session, this.#host.clock.monotonic());
     const old = this.#sessions.get(node);
     this.#sessions.set(node, session);
     if (old !== undefined) {
@@ -174,6 +175,9 @@ export class Peers {
 
   #ended(session: Session, reason: BusError, address: Address | undefined): void {
     this.#connections.delete(session);
+    // A link that ends as soon as it has opened is no success: it is not to be dialled ten times a second.
+    const { clock, liveness } = this.#host;
+    if (clock.monotonic() - (this.#openedAt.get(session) ?? clock.monotonic()) >= liveness.ping) this.#failures = 0;
     const opened = this.#isCurrent(session);
     if (opened !== undefined) {
       this.#sessions.delete(opened);
