@@ -1,5 +1,6 @@
 import { access, mkdir, writeFile } from 'node:fs/promises';
 import * as across from './across.ts';
+import * as durable from './durable.ts';
 import { machine, versions } from './harness/machine.ts';
 import { printTables, targetOf } from './harness/print.ts';
 import { page, type Run } from './harness/report.ts';
@@ -8,7 +9,7 @@ import { settings, strict } from './harness/settings.ts';
 import * as inProcess from './in-process.ts';
 import * as routing from './routing-lib/tables.ts';
 
-// Runs everything: `--brief` in half a minute and without writing anything, `--json` prints the results as JSON.
+// Runs everything: `--brief` in about two minutes and without writing anything, `--json` prints the results as JSON.
 
 // An interrupted run ends in order too: the server and the workers go with this process.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
@@ -21,7 +22,7 @@ await access(new URL('../dist/index.js', import.meta.url)).catch(() => {
 const options = settings();
 const start = performance.now();
 const tables: Table[] = [];
-for (const [name, part] of Object.entries({ 'in process': inProcess, 'across processes': across, routing })) {
+for (const [name, part] of Object.entries({ 'in process': inProcess, 'across processes': across, durable, routing })) {
   process.stderr.write(`${name} ...\n`);
   tables.push(...(await part.run(options)));
 }

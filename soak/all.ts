@@ -3,7 +3,19 @@ import { fileURLToPath } from 'node:url';
 
 // Every soak program at its full count, one after the other; `--brief` passes through. Exits with 1 when one fails.
 
-const programs = ['package', 'two-hosts', 'leader-kill', 'performance', 'routing', 'hang-and-throw'];
+const programs = [
+  'package',
+  'two-hosts',
+  'leader-kill',
+  'home-away',
+  'competing',
+  'performance',
+  'routing',
+  'hang-and-throw',
+  'kill',
+  'power-loss',
+  'atomic-step',
+];
 const wanted = process.argv.slice(2).filter((word) => !word.startsWith('--'));
 const options = process.argv.slice(2).filter((word) => word.startsWith('--'));
 const failed: string[] = [];

@@ -18,7 +18,8 @@ try {
     run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], root),
   ) as [{ filename: string; entryCount: number; unpackedSize: number; files: { path: string }[] }];
   const strange = packed.files.filter(
-    ({ path }) => !/^(dist|docs)\/|^(README\.md|LICENSE|CHANGELOG\.md|package\.json)$/.test(path),
+    ({ path }) =>
+      !/^(dist|docs)\/|^(README\.md|LICENSE|CHANGELOG\.md|package\.json|mailvan\.config\.schema\.json)$/.test(path),
   );
   if (strange.length > 0) throw new Error(`packed by mistake: ${strange.map(({ path }) => path).join(', ')}`);
   if (!packed.files.some(({ path }) => path === 'dist/index.js')) throw new Error('dist is missing: build first');

@@ -1,20 +1,42 @@
-export type { DeadLetter, DeadLetterBox, DeadLetterFilter } from './actors/dead-letters.ts';
+export type {
+  DeadLetter,
+  DeadLetterBox,
+  DeadLetterChanges,
+  DeadLetterChoice,
+  DeadLetterFilter,
+  DeadLetterGroup,
+} from './actors/dead-letter.ts';
 export type { Context, FailureRecord, StagedOptions } from './actors/delivery.ts';
-export type { MailboxLimits, Overflow } from './actors/mailbox.ts';
+export { type DeclarativeFilter, type Filter, maxSize, minPeriod, type Predicate } from './actors/filters.ts';
+export type { Durability, LatestOnly, MailboxLimits, Overflow } from './actors/mailbox-policy.ts';
 export type { Handler, SubscriptionStats } from './actors/subscriber-options.ts';
 export type { TreeNode } from './actors/supervisor.ts';
 export { Bus, createBus } from './bus/bus.ts';
+export { type BusConfig, type ConfiguredBus, type ConfiguredSubscription, loadConfig } from './bus/config.ts';
 export { type ConsumedDelivery, Consumption } from './bus/consumption.ts';
 export { subscribe } from './bus/decorators.ts';
+export type {
+  AddedMailbox,
+  MailboxControl,
+  MailboxDefinition,
+  MailboxInfo,
+  MailboxStats,
+  PeekOptions,
+} from './bus/mailbox-control.ts';
+export type { LinkStatus, MemberStatus } from './bus/member-status.ts';
 export type { BusLimits, BusOptions, LivenessOptions, RedialOptions } from './bus/options.ts';
+export type { PeekedMessage } from './bus/peeking.ts';
 export type { EmitOptions, PublishOptions } from './bus/publish-options.ts';
 export type { Outgoing } from './bus/publisher.ts';
-export type { BusStatus, Explanation, LinkStatus, MemberStatus } from './bus/status.ts';
+export { type Front, ReceivedDelivery, type ReceiveOptions } from './bus/receiving.ts';
+export type { SpoolStatus } from './bus/spools.ts';
+export type { BusStatus, Explanation, MailboxStatus, StoreStatus } from './bus/status.ts';
+export type { BackupResult } from './bus/store-source.ts';
 export { Subscription, type UnsubscribeOptions, type WaitOptions } from './bus/subscription.ts';
 export type { SubscriptionOptions } from './bus/subscription-options.ts';
 export type { SubscriptionStatus } from './bus/subscriptions.ts';
 export { BusError, type ErrorCode, PermanentError, type Receipt, type RouteFailure } from './core/errors.ts';
-export type { BusEvent, DropReason, EventListener, EventOf, EventType } from './core/events.ts';
+export type { BusEvent, DropReason, EventListener, EventOf, EventType, ExpiryReason } from './core/events.ts';
 export type { BusState, SubscriptionState } from './core/lifecycle.ts';
 export type { Logger } from './core/log.ts';
 export type { Headers, Message } from './core/message.ts';

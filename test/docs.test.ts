@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { errorCodes } from '../src/core/errors.ts';
+import { flow } from '../src/wire/flow.ts';
 import { frameType, protocolVersion } from '../src/wire/frame.ts';
-import { flow } from '../src/wire/pack.ts';
 
 const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { Child, type Owner, pathOf } from './cli/child.ts';
+import { Child, mailvan, type Owner, pathOf } from './cli/child.ts';
+import { tempFolder } from './storage/disk.ts';
 
 function example(owner: Owner, script: string, ...args: string[]): Child {
   return new Child(owner, process.execPath, ['--import', 'tsx', pathOf(script), ...args]);
@@ -43,8 +43,7 @@ describe('the examples', { concurrency: 3 }, () => {
   });
 
   it('3-two-hosts writes messages to a file until it is unsubscribed', async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'mailvan-'));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = tempFolder(t);
     const outfile = join(folder, 'lines');
     const secret = ['--secret', 'sixteen bytes at least'];
     const script = 'examples/3-two-hosts/consumer.ts';
@@ -70,6 +69,140 @@ describe('the examples', { concurrency: 3 }, () => {
     assert.match(ended.stdout, /unsubscribed, finishing the file/);
     const lines = Array.from({ length: 200 }, (_, i) => `line ${i + 1}`);
     assert.deepEqual(readFileSync(outfile, 'utf8'), `${['bar', 'baz', ...lines].join('\n')}\n`);
+  });
+
+  it('5-durable loses nothing when its consumer and its producer are killed', async (t) => {
+    const folder = tempFolder(t);
+    const script = 'examples/5-durable.ts';
+    const produce = (...args: string[]): Child =>
+      example(t, script, 'producer', '--listen', `unix:${folder}/socket`, '--data', `${folder}/data`, ...args);
+    const consume = (): Child => example(t, script, 'consumer', '--leader', `unix:${folder}/socket`);
+    const numbersOf = ({ stdout }: Child): number[] =>
+      [...stdout.matchAll(/^consumer: (\d+) at attempt/gm)].map(([, number]) => Number(number));
+
+    let producer = produce('--count', '300', '--interval', '3');
+    await addressOf(producer);
+    const killed = consume();
+    await killed.says('stdout', 'consumer: 20 at attempt 1');
+    killed.kill('SIGKILL');
+    await killed.ends();
+    await producer.says('stdout', 'producer: 100 is stored in 1 mailbox (fsync)');
+    producer.kill('SIGKILL');
+    const { stdout } = await producer.ends();
+    const stored = [...stdout.matchAll(/^producer: (\d+) is stored/gm)].map(([, number]) => Number(number));
+    const last = Math.max(...stored);
+
+    producer = produce('--from', String(last + 1), '--count', '50', '--interval', '0');
+    await addressOf(producer);
+    const consumer = consume();
+    await consumer.says('stdout', `consumer: ${last + 50} at`);
+    consumer.kill('SIGTERM');
+    assert.equal((await consumer.ends()).code, 0);
+    producer.kill('SIGTERM');
+    assert.equal((await producer.ends()).code, 0);
+    const handled = new Set([...numbersOf(killed), ...numbersOf(consumer)]);
+    assert.deepEqual(
+      Array.from({ length: last + 50 }, (_, i) => i + 1).filter((number) => !handled.has(number)),
+      [],
+    );
+    // A consumer on another node holds one delivery at a time: at most that one comes twice.
+    assert.ok(numbersOf(killed).filter((number) => numbersOf(consumer).includes(number)).length <= 1);
+  });
+
+  it('6-persizmq stores first, and looks, takes and handles later', async (t) => {
+    const data = `${tempFolder(t)}/data`;
+    const run = async (role: string): Promise<string[]> => {
+      const { code, stdout, stderr } = await example(t, 'examples/6-persizmq.ts', role, '--data', data).ends();
+      assert.equal(code, 0, stderr);
+      return stdout.trim().split('\n');
+    };
+    assert.deepEqual(await run('receive'), [
+      'default/storage: 3 stored, 1 filtered',
+      'default/latest: 1 stored, 0 filtered',
+      'default/sampled: 1 stored, 3 filtered',
+    ]);
+    assert.deepEqual(await run('work'), [
+      'front of sampled: { degrees: 20 }',
+      'latest: readings.picture',
+      'callback: 20 at attempt 1',
+      'exception at attempt 1: the database is away',
+      'callback: 22 at attempt 1',
+      'callback: 21 at attempt 2',
+    ]);
+    assert.deepEqual(await run('work'), ['latest: undefined'], 'what was taken and handled does not come back');
+  });
+
+  it('7-persipubsub carries messages from two publishers to two subscribers, by one config file', async (t) => {
+    const folder = tempFolder(t);
+    const config = `${folder}/mailvan.config.json`;
+    const given = readFileSync(pathOf('examples/7-persipubsub/mailvan.config.json'), 'utf8');
+    writeFileSync(config, given.replace('unix:/tmp/mailvan-example-7.sock', `unix:${folder}/socket`));
+    const script = (name: string, ...args: string[]): Child =>
+      example(t, `examples/7-persipubsub/${name}.ts`, ...args, '--config', config);
+
+    const init = await mailvan(t, ['init', '--config', config]).ends();
+    assert.equal(init.code, 0, init.stderr);
+    const hub = script('hub');
+    await addressOf(hub);
+    assert.match(hub.stdout, /default\/sub-1 holds 0 of at most 1000000 .*\n.*default\/sub-2 holds 0 of at most 100 /);
+
+    const names = ['pub-1', 'pub-2'];
+    const sent = await Promise.all(names.map((name) => script('publisher', name, '--count', '100').ends()));
+    assert.deepEqual(
+      sent.map(({ code, stdout }) => [code, stdout]),
+      names.map((name) => [0, `${name}: sent 100\n`]),
+    );
+    const receive = async (name: string): Promise<string[]> => {
+      const { code, stdout, stderr } = await script('subscriber', name, '--timeout', '300').ends();
+      assert.equal(code, 0, stderr);
+      return stdout.trim().split('\n');
+    };
+    const [all, most] = await Promise.all([receive('sub-1'), receive('sub-2')]);
+    const of = (name: string, lines: string[]): string[] => lines.filter((line) => line.includes(`: ${name} `));
+    for (const name of names) {
+      const numbered = Array.from({ length: 100 }, (_, i) => `: ${name} ${i + 1}`);
+      assert.deepEqual(
+        of(name, all),
+        numbered.map((line) => `sub-1${line}`),
+      );
+      const kept = of(name, most);
+      assert.deepEqual(
+        kept,
+        numbered.slice(100 - kept.length).map((line) => `sub-2${line}`),
+      );
+    }
+    assert.equal(most.length, 100, 'beyond its high-water mark the oldest have gone');
+    assert.deepEqual(await receive('sub-1'), [''], 'what was acknowledged does not come back');
+    hub.kill('SIGTERM');
+    assert.equal((await hub.ends()).code, 0);
+  });
+
+  it('8-pubsubpy gives each service every event of a model, whether or not its job is running', async (t) => {
+    const folder = tempFolder(t);
+    const address = `unix:${folder}/socket`;
+    const hub = example(t, 'examples/8-pubsubpy/hub.ts', '--listen', address, '--data', `${folder}/data`);
+    await addressOf(hub);
+    const run = async (script: string, ...args: string[]): Promise<string> => {
+      const { code, stdout, stderr } = await example(t, script, ...args, '--leader', address).ends();
+      assert.equal(code, 0, stderr);
+      return stdout;
+    };
+    const job = (service: string): Promise<string> => run('examples/8-pubsubpy/job.ts', service);
+    const publish = (...args: string[]): Promise<string> => run('examples/8-pubsubpy/publish.ts', ...args);
+    const drained = (service: string): string => `${service}: ${service}/bookings drained\n`;
+    assert.deepEqual(await Promise.all([job('billing'), job('mailing')]), [drained('billing'), drained('mailing')]);
+
+    assert.equal(await publish('7', 'created'), 'Booking.created: stored in 2 mailboxes (fsync)\n');
+    assert.equal(await publish('7', 'paid', '{"sum": 5}'), 'Booking.paid: stored in 2 mailboxes (fsync)\n');
+    const told = (service: string): string =>
+      ['created', 'paid']
+        .map((event) => `${service}: mksp.apps.users.models.Booking 7 was ${event} (attempt 1)\n`)
+        .join('');
+    assert.equal(await job('billing'), told('billing') + drained('billing'));
+    assert.equal(await job('billing'), drained('billing'), 'it has handled all of them');
+    assert.equal(await job('mailing'), told('mailing') + drained('mailing'), 'its mailbox is its own');
+    hub.kill('SIGTERM');
+    assert.equal((await hub.ends()).code, 0);
   });
 
   it('the demo kills and restarts a consumer, and its sums add up', async (t) => {

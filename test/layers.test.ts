@@ -26,6 +26,7 @@ const ranks: Readonly<Record<string, number>> = {
 /** Which files may import a package. Nothing else comes from npm. */
 const packages: Readonly<Record<string, RegExp>> = {
   nact: /^actors\/runtime\.ts$/,
+  level: /^storage\/level\.ts$/,
   msgpackr: /^wire\/codec\.ts$/,
   pino: /^(bus\/options\.ts|cli\/[^/]+\.ts)$/,
   citty: /^cli\/[^/]+\.ts$/,

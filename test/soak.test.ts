@@ -39,6 +39,46 @@ test('a leader that is killed again and again is joined by itself, and every pub
   assert.match(output, /PASS/);
 });
 
+test('publisher, home and consumer are killed again and again: nothing is lost, doubled or out of order', {
+  timeout: 240_000,
+}, async () => {
+  const { code, output } = await run('soak/kill.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});
+
+test('a home that is away for a while gets everything, in order and once, though publisher and leader died meanwhile', {
+  timeout: 240_000,
+}, async (t) => {
+  const { code, output } = await run('soak/home-away.ts');
+  assert.equal(code, 0, output);
+  if (/skipped/.test(output)) t.skip(output);
+  else assert.match(output, /PASS/);
+});
+
+test('of competing consumers one is killed and one frozen, and one message kills: everything is handled, and it dies', {
+  timeout: 240_000,
+}, async () => {
+  const { code, output } = await run('soak/competing.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});
+
+test('no receipt comes before an fdatasync that covers its message', { timeout: 120_000 }, async (t) => {
+  const { code, output } = await run('soak/power-loss.ts');
+  assert.equal(code, 0, output);
+  if (/SKIPPED/.test(output)) t.skip('there is no strace');
+  else assert.match(output, /PASS/);
+});
+
+test('a step whose process is killed at any point has settled and published, or neither', {
+  timeout: 240_000,
+}, async () => {
+  const { code, output } = await run('soak/atomic-step.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});
+
 for (const part of ['in-process', 'across']) {
   const missing =
     existsSync(`${root}bench/node_modules`) || strict ? false : 'the peers are not installed: npm ci --prefix bench';

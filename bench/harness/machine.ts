@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { arch, cpus, release, type as system, totalmem } from 'node:os';
 import { promisify } from 'node:util';
+import { find } from '../durable-lib/servers.ts';
 import { findNatsServer } from './nats-server.ts';
 
 /** Where a run was made. */
@@ -26,12 +27,17 @@ export function machine(): Machine {
 export async function versions(): Promise<Record<string, string>> {
   const found: Record<string, string> = { node: process.versions.node };
   found.mailvan = await versionIn('../../package.json');
-  for (const peer of ['moleculer', 'nact', 'nats'])
+  for (const peer of ['moleculer', 'nact', 'nats', 'ioredis'])
     found[peer] = await versionIn(`../node_modules/${peer}/package.json`);
   const server = await findNatsServer();
   if (server !== undefined) {
     const { stdout } = await promisify(execFile)(server, ['--version']);
     found['nats-server'] = stdout.trim().replace(/^nats-server: v/, '');
+  }
+  const redis = await find('redis-server');
+  if (redis !== undefined) {
+    const { stdout } = await promisify(execFile)(redis, ['--version']);
+    found['redis-server'] = /v=(\S+)/.exec(stdout)?.[1] ?? 'unknown';
   }
   return found;
 }

@@ -34,7 +34,8 @@ The spread is the lowest and the highest ratio of a single round.
 
 - Mailvan and its peers are measured in the same run, round by round, ${settings.rounds} rounds unless a table says otherwise; after each round their order is turned round. Every figure is a median.
 - Each contestant has a process of its own (across processes: one at each end), and warms up first. Mailvan is the built package, as its users get it.
-- Every sender lets the event loop turn after each 1,024 messages, the same way for all (routing sends nothing).
+- Every sender lets the event loop turn after each 1,024 messages, the same way for all (routing sends nothing; durable publishes wait for their confirmation).
+- Durable stores lie in a fresh folder on a disk. The bus and its peers’ servers have the same one, and it is removed afterwards.
 - All messages are counted where they arrive; a run in which one is missing, comes twice or is refused fails.
 
 ${tables.map(section).join('\n\n')}
@@ -44,12 +45,14 @@ ${tables.map(section).join('\n\n')}
 \`\`\`sh
 npm ci
 npm run bench                             # everything; writes this page and bench/results/latest.json
-npm --prefix bench run brief              # the same in half a minute, after that; writes nothing
-node --import tsx bench/in-process.ts     # one part: in-process, across or routing
+npm --prefix bench run brief              # the same in about two minutes, after that; writes nothing
+node --import tsx bench/in-process.ts     # one part: in-process, across, durable or routing
+node --import tsx bench/durable.ts cost   # some of durable: throughput, latency, cost, memory, recovery
 \`\`\`
 
 \`--json\` prints the results as JSON. The parts across processes need \`nats-server\` (Debian: \`apt-get install nats-server\`),
-which the script starts on a free port of the loopback and stops; without it they are left out. With \`MAILVAN_TEST_STRICT=1\`
+the durable ones \`redis-server\`, too; the script starts them on free ports of the loopback and stops them; without one, what
+needs it is left out. With \`strace\` it counts how often a publish waits for the disk. With \`MAILVAN_TEST_STRICT=1\`
 a missing server, or a missed target in a full run, is a failure. The peers are installed under \`bench/\` alone.
 `;
 }

@@ -9,11 +9,61 @@ export interface Settings {
   readonly sent: number;
   /** How many round trips one round makes. */
   readonly roundTrips: number;
+  readonly durable: DurableSettings;
   readonly brief: boolean;
 }
 
-const full: Settings = { rounds: 11, roundTime: 600, warmUp: 1_500, sent: 400_000, roundTrips: 5_000, brief: false };
-const brief: Settings = { rounds: 5, roundTime: 200, warmUp: 500, sent: 300_000, roundTrips: 1_000, brief: true };
+/** How much is measured of durable mailboxes. */
+export interface DurableSettings {
+  readonly rounds: number;
+  /** How many messages one round sends. */
+  readonly sent: number;
+  /** How many are published one after the other in a round. */
+  readonly oneByOne: number;
+  /** How many messages a large backlog has. */
+  readonly backlog: number;
+  /** How many mailboxes lie idle beside the one that is measured. */
+  readonly idle: number;
+  /** How long a backlog is drained in one round, in milliseconds. */
+  readonly window: number;
+  /** With backlogs of so many messages a store is opened, the smallest first. */
+  readonly recovery: readonly number[];
+}
+
+const full: Settings = {
+  rounds: 11,
+  roundTime: 600,
+  warmUp: 1_500,
+  sent: 400_000,
+  roundTrips: 5_000,
+  durable: {
+    rounds: 7,
+    sent: 60_000,
+    oneByOne: 3_000,
+    backlog: 1_000_000,
+    idle: 1_000,
+    window: 500,
+    recovery: [0, 10_000, 100_000, 1_000_000],
+  },
+  brief: false,
+};
+const brief: Settings = {
+  rounds: 5,
+  roundTime: 200,
+  warmUp: 500,
+  sent: 300_000,
+  roundTrips: 1_000,
+  durable: {
+    rounds: 3,
+    sent: 10_000,
+    oneByOne: 500,
+    backlog: 100_000,
+    idle: 100,
+    window: 200,
+    recovery: [0, 1_000, 10_000],
+  },
+  brief: true,
+};
 
 /** As the command line asks for it. */
 export function settings(args: readonly string[] = process.argv.slice(2)): Settings {

@@ -34,10 +34,29 @@ export class Worker {
     child.on('exit', (code, signal) => this.#failed(new Error(`${name} has ended with ${signal ?? `code ${code}`}`)));
   }
 
-  /** @param file the module to run, which calls {@link serve}. */
-  static start(file: URL, args: readonly string[]): Worker {
-    const child = fork(file, [...args], { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  /**
+   * @param file the module to run, which calls {@link serve}.
+   * @param flags further ones for Node.
+   * @param under a program that runs Node, and its arguments.
+   */
+  static start(
+    file: URL,
+    args: readonly string[],
+    flags: readonly string[] = [],
+    under: readonly string[] = [],
+  ): Worker {
+    const [execPath = process.execPath, ...execArgv] = [...under, process.execPath, ...process.execArgv, ...flags];
+    const child = fork(file, [...args], {
+      execPath,
+      execArgv,
+      serialization: 'advanced',
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
     return new Worker(args.join(' '), child);
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   /** @throws what the worker's method throws; when it ends, or takes over a minute. */
@@ -79,6 +98,17 @@ export class Worker {
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), 1_000);
     await ended;
     clearTimeout(timer);
+  }
+
+  /** Ends it at once and without a farewell, as a crash would. */
+  async kill(): Promise<void> {
+    const { exitCode, signalCode } = this.#child;
+    if (exitCode !== null || signalCode !== null) return;
+    const ended = new Promise<void>((resolve) => {
+      this.#child.once('exit', () => resolve());
+    });
+    this.#child.kill('SIGKILL');
+    await ended;
   }
 
   #answered({ id, result, error }: Reply): void {

@@ -101,8 +101,10 @@ export class Burial {
       this.#host.checkIdle();
       return;
     }
-    const { message, owner, sequence, attempt, history } = delivery;
-    mailbox.park(new Delivery(message, owner, sequence, attempt, history), options.retry.maxDelay);
+    const { message, owner, sequence, attempt, history, arrivedAt } = delivery;
+    const next = new Delivery(message, owner, sequence, attempt, history);
+    next.arrivedAt = arrivedAt;
+    mailbox.park(next, options.retry.maxDelay);
   }
 
   readonly #again = (): void => {

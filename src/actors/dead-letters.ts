@@ -1,290 +1,246 @@
 import type { Clock } from '../core/clock.ts';
 import { BusError, describe, toError } from '../core/errors.ts';
-import { type Headers, Message } from '../core/message.ts';
+import { type Logger, silentLogger } from '../core/log.ts';
+import type { Message } from '../core/message.ts';
 import type { DeadReason } from '../core/retry.ts';
-import { compilePattern, type PatternInput } from '../routing/pattern.ts';
-import { prefixRange, type Store } from '../storage/store.ts';
-import { decodePayload, encodePayload } from '../wire/codec.ts';
-import { type Delivery, type FailureRecord, failureRecord } from './delivery.ts';
+import type { Commits } from '../storage/commits.ts';
+import {
+  type Condemned,
+  type DeadLetter,
+  type DeadLetterBox,
+  type DeadLetterChanges,
+  type DeadLetterChoice,
+  type DeadLetterFilter,
+  type DeadLetterGroup,
+  letterOf,
+  messageOf,
+  packLetter,
+  type StoredLetter,
+  unpackLetter,
+} from './dead-letter.ts';
+import { editedMessage, type Prepare } from './dead-letter-edit.ts';
+import { checkChoice, LetterFilter, letterPrefix } from './dead-letter-filter.ts';
+import { Grouping } from './dead-letter-groups.ts';
+import { LetterRecords, type ReadLetter } from './dead-letter-records.ts';
 
-/** A message that was given up, kept with its history. */
-export interface DeadLetter {
-  /** The dead letter's own id; ids sort by time. */
-  readonly id: string;
-  /** The subscription that gave it up. */
-  readonly subscription: string;
-  /** The id that the message was published under. */
-  readonly messageId: string;
-  readonly topic: string;
-  readonly payload: unknown;
-  readonly headers: Headers;
-  readonly key?: string;
-  /** `attempts`: they are used up; `permanent`: the handler said so; `payload`: it cannot be decoded. */
-  readonly reason: DeadReason;
-  readonly attempts: number;
-  readonly firstError: FailureRecord;
-  readonly lastError: FailureRecord;
-  /** The node that published it. */
-  readonly source: string;
-  /** When it was published, by the publisher's clock, in milliseconds since the epoch. */
-  readonly publishedAt: number;
-  /** When it was given up, by this node's clock. */
-  readonly deadAt: number;
-}
-
-/** Which dead letters are meant; an empty filter means all. */
-export interface DeadLetterFilter {
-  /** The name of a subscription. */
-  subscription?: string;
-  /** A pattern over topics. */
-  topic?: PatternInput;
-  /** Given up at or after this time. */
-  since?: Date | number;
-  /** At most so many. @default 1_000 */
-  limit?: number;
-}
-
-/** The dead letters of a node, as its user sees them. */
-export interface DeadLetterBox {
-  /** The oldest first. @throws {BusError} `OPTION_INVALID`, `PATTERN_INVALID`. */
-  list(filter?: DeadLetterFilter): Promise<DeadLetter[]>;
-  /** @throws {BusError} `NOT_FOUND`. */
-  get(id: string): Promise<DeadLetter>;
-  /**
-   * Puts messages back into the tail of their subscriptions' mailboxes, with their attempts counted anew. Unless every id and
-   * every subscription is found, nothing is moved.
-   *
-   * @returns how many were moved.
-   * @throws {BusError} `NOT_FOUND`; `MAILBOX_FULL`, saying how many were moved before.
-   */
-  replay(ids: readonly string[]): Promise<number>;
-  /** Throws messages away for good. @returns how many. @throws {BusError} `NOT_FOUND`, and nothing is dropped. */
-  drop(ids: readonly string[]): Promise<number>;
-}
+export type {
+  Condemned,
+  DeadLetter,
+  DeadLetterBox,
+  DeadLetterChanges,
+  DeadLetterChoice,
+  DeadLetterFilter,
+  DeadLetterGroup,
+} from './dead-letter.ts';
 
 /** Takes a replayed message into the tail of its lane. */
 export type Replay = (letter: Message) => 'accepted' | 'full' | 'closed';
 
 interface DeadLettersOptions {
-  store: Store;
+  commits: Commits;
   clock: Clock;
-  /** How many are kept. */
-  limit: number;
+  /** How much is kept. */
+  limits: { readonly messages: number; readonly bytes: number };
+  /** Hears of letters that cannot be read. @default nobody does */
+  log?: Logger;
   /** How a subscription takes a message back; undefined when there is none of that name. */
   replayTo(subscription: string): Replay | undefined;
+  /** Checks and makes a message as `publish()` does; without it nothing can be edited. */
+  prepare?: Prepare;
 }
 
-const prefix = 'dead/';
+/** What is moved with one commit, and is in memory meanwhile. */
+const page = { letters: 256, bytes: 4 * 1024 * 1024 };
+const defaultLimit = { list: 1000, groups: 100 };
 
 /** The dead letters of a node. When they are full, nothing is thrown away: what gives up more has to wait. */
-export class DeadLetters implements DeadLetterBox {
+export class DeadLetters extends LetterRecords implements DeadLetterBox {
   readonly #options: DeadLettersOptions;
-  readonly #waiters = new Set<() => void>();
-  #size = 0;
-  #counter = 0;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: DeadLettersOptions) {
+    super(options.commits, options.log ?? silentLogger);
     this.#options = options;
   }
 
-  get size(): number {
-    return this.#size;
-  }
-
   /** Keeps a message that was given up. @returns false, and keeps nothing, when they are full. */
-  add(delivery: Delivery, reason: DeadReason, error: unknown): Promise<void> | false {
-    const { store, clock, limit } = this.#options;
-    if (this.#size >= limit) return false;
-    this.#size++;
-    const now = clock.now();
-    const id = `${now.toString(36).padStart(9, '0')}-${(this.#counter++).toString(36).padStart(6, '0')}`;
-    const { message } = delivery;
-    const { payload, problem } = storable(message);
-    const failure = failureRecord(error, now);
-    const last = problem === undefined ? failure : { ...failure, message: `${failure.message} (${problem})` };
-    const record = {
-      v: 1,
-      id,
-      subscription: delivery.subscription,
-      messageId: message.id,
-      topic: message.topic,
-      headers: message.headers,
-      ...(message.key === undefined ? {} : { key: message.key }),
-      reason,
-      attempts: delivery.attempt,
-      firstError: delivery.history?.firstError ?? last,
-      lastError: last,
-      source: message.source,
-      publishedAt: message.publishedAt,
-      deadAt: now,
-      payload,
-      size: message.size,
-    };
-    return store.write([{ type: 'put', key: prefix + id, value: encodePayload(record) }], true);
+  add(condemned: Condemned, reason: DeadReason, error: unknown): Promise<void> | false {
+    const record = this.record(condemned, reason, error);
+    if (record === undefined) return false;
+    return this.put(record.key, record.value);
   }
 
-  /** Calls `fn` once when there is room again. @returns a function that stops the waiting. */
-  whenRoom(fn: () => void): () => void {
-    this.#waiters.add(fn);
-    return () => this.#waiters.delete(fn);
+  /**
+   * The record of a message that is given up, to be written in the next commit, with the message's removal from where it
+   * was. @returns undefined when they are full.
+   */
+  record(condemned: Condemned, reason: DeadReason, error: unknown): { key: string; value: Uint8Array } | undefined {
+    const { clock, limits } = this.#options;
+    if (this.size >= limits.messages || this.bytes >= limits.bytes) return undefined;
+    const now = clock.now();
+    const id = this.newId(now);
+    const value = packLetter(id, condemned, reason, error, now);
+    this.entered(value);
+    return { key: letterPrefix + id, value };
   }
 
   /** The oldest first. @throws {BusError} `OPTION_INVALID`, `PATTERN_INVALID`. */
   async list(filter: DeadLetterFilter = {}): Promise<DeadLetter[]> {
-    const { subscription, topic, since, limit = 1000 } = checkFilter(filter);
-    const pattern = topic === undefined ? undefined : compilePattern(topic);
     const found: DeadLetter[] = [];
-    for await (const [, value] of this.#options.store.scan(prefixRange(prefix))) {
-      const stored = decodePayload(value) as StoredLetter;
-      if (subscription !== undefined && stored.subscription !== subscription) continue;
-      if (pattern !== undefined && !pattern.test(stored.topic)) continue;
-      if (since !== undefined && stored.deadAt < Number(since)) continue;
-      if (found.length >= limit) break;
+    for await (const { stored } of this.matching(new LetterFilter(filter), defaultLimit.list)) {
       found.push(letterOf(stored));
     }
     return found;
   }
 
-  /** @throws {BusError} `NOT_FOUND`. */
+  async groups(filter: DeadLetterFilter = {}): Promise<DeadLetterGroup[]> {
+    const { limit, ...rest } = filter;
+    const checked = new LetterFilter(filter);
+    const grouping = new Grouping();
+    for await (const { stored } of this.matching(new LetterFilter(rest))) grouping.add(stored);
+    return grouping.largest(checked.limit ?? defaultLimit.groups);
+  }
+
+  /** @throws {BusError} `NOT_FOUND`, `STORE_CORRUPT`. */
   async get(id: string): Promise<DeadLetter> {
-    return letterOf(await this.#read(id));
+    return letterOf(await this.stored(id));
   }
 
-  replay(ids: readonly string[]): Promise<number> {
-    return this.#inTurn(() => this.#replay(checkIds('replay()', ids)));
+  /** As `get`, with its payload as it is stored. */
+  async stored(id: string): Promise<StoredLetter> {
+    await this.commits.flushed();
+    return (await this.#get(id)).stored;
   }
 
-  drop(ids: readonly string[]): Promise<number> {
-    return this.#inTurn(() => this.#drop(checkIds('drop()', ids)));
+  replay(what: DeadLetterChoice): Promise<number> {
+    return this.#inTurn(async () => {
+      const choice = checkChoice('replay()', what);
+      if ('filter' in choice) return this.#replay(this.matching(choice.filter));
+      for (const id of choice.ids) this.#target((await this.#get(id)).stored);
+      return this.#replay(this.#each(choice.ids), choice.ids.length);
+    });
+  }
+
+  edit(id: string, changes: DeadLetterChanges): Promise<void> {
+    return this.#inTurn(async () => {
+      const { prepare } = this.#options;
+      if (prepare === undefined) throw new BusError('OPTION_INVALID', 'letters cannot be edited here');
+      const { stored, length } = await this.#get(id);
+      const outcome = this.#target(stored)(editedMessage(stored, changes, prepare));
+      if (outcome !== 'accepted') throw refused(outcome, stored.subscription, 'the letter stays');
+      this.remove(id, length);
+      await this.written();
+    });
+  }
+
+  drop(what: DeadLetterChoice): Promise<number> {
+    return this.#inTurn(async () => {
+      const choice = checkChoice('drop()', what);
+      let dropped = 0;
+      let gone: [id: string, length: number][] = [];
+      const drop = async (): Promise<void> => {
+        for (const [id, length] of gone) this.remove(id, length);
+        await this.written();
+        dropped += gone.length;
+        gone = [];
+      };
+      if ('ids' in choice) {
+        for (const id of choice.ids) gone.push([id, (await this.#record(id)).length]);
+      } else {
+        for await (const { stored, length } of this.matching(choice.filter)) {
+          if (gone.push([stored.id, length]) >= 4 * page.letters) await drop();
+        }
+      }
+      await drop();
+      return dropped;
+    });
+  }
+
+  /** Letters as they are stored, the oldest first, read as fast as somebody asks for them. */
+  async *matching(filter: LetterFilter, limit = Number.POSITIVE_INFINITY): AsyncGenerator<ReadLetter> {
+    let left = filter.limit ?? limit;
+    if (left === 0) return;
+    for await (const letter of this.read(filter.range)) {
+      if (!filter.matches(letter.stored)) continue;
+      yield letter;
+      if (--left === 0) return;
+    }
   }
 
   /** One after the other: two that move the same letter would both find it. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#last.then(work);
+    const done = this.#last.then(() => this.commits.flushed()).then(work);
     this.#last = done.catch(() => undefined);
     return done;
   }
 
-  async #replay(ids: readonly string[]): Promise<number> {
-    const letters: { stored: StoredLetter; replay: Replay }[] = [];
-    for (const id of ids) {
-      const stored = await this.#read(id);
-      const replay = this.#options.replayTo(stored.subscription);
-      if (replay === undefined) {
-        throw new BusError(
-          'NOT_FOUND',
-          `dead letter ${id} belongs to subscription '${stored.subscription}', which does not exist now: subscribe it again, or drop the letter`,
-        );
-      }
-      letters.push({ stored, replay });
-    }
+  /** Moves letters into their mailboxes, as many with one commit as may be in memory. @param of how many there are. */
+  async #replay(letters: AsyncIterable<ReadLetter>, of?: number): Promise<number> {
     let moved = 0;
-    for (const { stored, replay } of letters) {
-      const outcome = replay(messageOf(stored));
-      if (outcome !== 'accepted') {
-        throw new BusError(
-          outcome === 'full' ? 'MAILBOX_FULL' : 'CLOSED',
-          `the mailbox of '${stored.subscription}' is ${outcome}: ${moved} of ${letters.length} were replayed, repeat the rest later`,
-        );
+    let waiting: ReadLetter[] = [];
+    let bytes = 0;
+    const move = async (): Promise<void> => {
+      const given = waiting;
+      [waiting, bytes] = [[], 0];
+      let count = 0;
+      let problem: BusError | undefined;
+      for (const letter of given) {
+        problem = this.#move(letter, () => `${moved + count}${of === undefined ? '' : ` of ${of}`} were replayed`);
+        if (problem !== undefined) break;
+        count++;
       }
-      await this.#remove(stored.id);
-      moved++;
+      await this.written();
+      moved += count;
+      if (problem !== undefined) throw problem;
+    };
+    for await (const letter of letters) {
+      bytes += letter.length;
+      if (waiting.push(letter) >= page.letters || bytes >= page.bytes) await move();
     }
+    await move();
     return moved;
   }
 
-  async #drop(ids: readonly string[]): Promise<number> {
-    for (const id of ids) await this.#read(id);
-    for (const id of ids) await this.#remove(id);
-    return ids.length;
-  }
-
-  async #read(id: string): Promise<StoredLetter> {
-    const value = await this.#options.store.get(prefix + id);
-    if (value === undefined) throw new BusError('NOT_FOUND', `there is no dead letter ${describe(id)}`);
-    return decodePayload(value) as StoredLetter;
-  }
-
-  async #remove(id: string): Promise<void> {
-    await this.#options.store.write([{ type: 'del', key: prefix + id }], true);
-    this.#size--;
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const waiter of waiters) waiter();
-  }
-}
-
-/** A dead letter as it is stored: its payload stays encoded. */
-interface StoredLetter extends Omit<DeadLetter, 'payload'> {
-  /** The format version. */
-  readonly v: number;
-  readonly payload: Uint8Array;
-  readonly size: number;
-}
-
-function letterOf({ v: _, size: __, ...stored }: StoredLetter): DeadLetter {
-  return { ...stored, payload: readable(stored.payload) };
-}
-
-/** The payload of a letter; what cannot be decoded is shown as the bytes that it is. */
-function readable(bytes: Uint8Array): unknown {
-  try {
-    return decodePayload(bytes);
-  } catch {
-    return bytes;
-  }
-}
-
-function messageOf(stored: StoredLetter): Message {
-  const { topic, headers, key, publishedAt, source, size, messageId, payload } = stored;
-  return new Message(topic, undefined, headers, key, publishedAt, source, size, messageId, 0, payload, decodePayload);
-}
-
-/** What no payload begins with: a handler that gets it back finds that it cannot be decoded. */
-const unreadable = Uint8Array.of(0xc1);
-
-/** The encoded payload of a message; or why its handler has made something of it that cannot be encoded. */
-function storable(message: Message): { payload: Uint8Array; problem?: string } {
-  try {
-    return { payload: message.bytes(encodePayload) };
-  } catch (error) {
-    return {
-      payload: unreadable,
-      problem: `the payload was changed and cannot be kept: ${toError(error).message}`,
-    };
-  }
-}
-
-function checkIds(what: string, ids: readonly string[]): string[] {
-  if (!Array.isArray(ids) || !ids.every((id) => typeof id === 'string')) {
-    throw new BusError('OPTION_INVALID', `${what} takes a list of the ids of dead letters, not ${describe(ids)}`);
-  }
-  return [...new Set(ids)];
-}
-
-const filterKeys = ['subscription', 'topic', 'since', 'limit'];
-
-function checkFilter(filter: DeadLetterFilter): DeadLetterFilter {
-  if (typeof filter !== 'object' || filter === null)
-    throw new BusError('OPTION_INVALID', `a filter is an object, not ${describe(filter)}`);
-  const wrong = (name: string, value: unknown, rule: string): BusError =>
-    new BusError('OPTION_INVALID', `filter: ${name} ${describe(value)} must be ${rule}`);
-  for (const key of Object.keys(filter)) {
-    if (!filterKeys.includes(key)) {
-      throw new BusError(
-        'OPTION_INVALID',
-        `filter: there is no '${key}'; it has ${filterKeys.map((name) => `'${name}'`).join(', ')}`,
-      );
+  /** Its removal and its entry are in one batch. @returns why it is not moved. */
+  #move({ stored, length }: ReadLetter, progress: () => string): BusError | undefined {
+    try {
+      const outcome = this.#target(stored)(messageOf(stored));
+      if (outcome !== 'accepted') return refused(outcome, stored.subscription, `${progress()}, repeat the rest later`);
+      this.remove(stored.id, length);
+      return undefined;
+    } catch (thrown) {
+      const error = toError(thrown);
+      const code = error instanceof BusError ? error.code : 'INTERNAL';
+      return new BusError(code, `${error.message}; ${progress()}`, { cause: error });
     }
   }
-  const { subscription, since, limit } = filter;
-  if (subscription !== undefined && typeof subscription !== 'string')
-    throw wrong('subscription', subscription, 'a name');
-  if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0))
-    throw wrong('limit', limit, 'a whole number from 0');
-  if (since !== undefined && !((typeof since === 'number' || since instanceof Date) && !Number.isNaN(Number(since)))) {
-    throw wrong('since', since, 'a Date or milliseconds since 1970');
+
+  #target({ id, subscription }: StoredLetter): Replay {
+    const replay = this.#options.replayTo(subscription);
+    if (replay !== undefined) return replay;
+    throw new BusError(
+      'NOT_FOUND',
+      `dead letter ${id} belongs to subscription '${subscription}', which does not exist now: subscribe it again, or drop the letter`,
+    );
   }
-  return filter;
+
+  async *#each(ids: readonly string[]): AsyncGenerator<ReadLetter> {
+    for (const id of ids) yield await this.#get(id);
+  }
+
+  async #get(id: string): Promise<ReadLetter> {
+    const value = await this.#record(id);
+    return { stored: unpackLetter(letterPrefix + id, value), length: value.length };
+  }
+
+  async #record(id: string): Promise<Uint8Array> {
+    const value = await this.commits.store.get(letterPrefix + id);
+    if (value === undefined) throw new BusError('NOT_FOUND', `there is no dead letter ${describe(id)}`);
+    return value;
+  }
+}
+
+function refused(outcome: 'full' | 'closed', subscription: string, rest: string): BusError {
+  const code = outcome === 'full' ? 'MAILBOX_FULL' : 'CLOSED';
+  return new BusError(code, `the mailbox of '${subscription}' is ${outcome}: ${rest}`);
 }

@@ -31,6 +31,9 @@ export interface StagedOptions {
   id?: string;
   key?: string;
   headers?: Record<string, string>;
+  ttl?: number;
+  delay?: number;
+  deliverAt?: Date | number;
 }
 
 /** What identifies one attempt: an acknowledgement that names another is refused. */
@@ -88,6 +91,10 @@ export class Delivery implements Context {
   readonly history: History | undefined;
   /** The next one that waits for the same key. */
   next: Delivery | undefined = undefined;
+  /** When it arrived, in milliseconds since the epoch, where its mailbox limits the time that messages may wait. */
+  arrivedAt = 0;
+  /** The place of a durable mailbox that it was taken from. */
+  slot: object | undefined = undefined;
   /** The deadline of an attempt that did not end at once. */
   running: object | undefined = undefined;
   /** */

@@ -5,7 +5,9 @@ import type { Message } from '../core/message.ts';
 import type { RetryPolicy } from '../core/retry.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import type { Context, Staged, StagedOptions } from './delivery.ts';
+import type { FilterChain } from './filters.ts';
 import type { MailboxLimits } from './mailbox.ts';
+import type { LatestOnly } from './mailbox-policy.ts';
 
 /** Handles one message. Returning or resolving acknowledges it; throwing or rejecting has it tried again. */
 export type Handler<T = unknown> = (message: Message<T>, context: Context) => unknown;
@@ -19,6 +21,8 @@ export interface SubscriberOptions {
   readonly handler: Handler;
   readonly retry: Readonly<RetryPolicy>;
   readonly limits: Readonly<MailboxLimits>;
+  readonly filters: FilterChain;
+  readonly latestOnly: LatestOnly;
   /** How many messages are handled at a time. */
   readonly concurrency: number;
   /** How long an attempt may take, in milliseconds. */
@@ -60,6 +64,10 @@ export interface SubscriptionStats {
   dead: number;
   /** Dropped by the overflow policy. */
   dropped: number;
+  /** Waited longer than their time to live, or than the mailbox keeps messages. */
+  expired: number;
+  /** Not admitted by a filter. */
+  filtered: number;
   /** Refused because the mailbox was full. */
   refused: number;
   /** Handled a second. */

@@ -1,109 +1,57 @@
-import { type DeadLetterBox, DeadLetters } from '../actors/dead-letters.ts';
-import { Nursery } from '../actors/nursery.ts';
+import type { DeadLetterBox } from '../actors/dead-letters.ts';
 import { createRuntime, type Runtime } from '../actors/runtime.ts';
 import type { Handler } from '../actors/subscriber-options.ts';
-import { Supervisor } from '../actors/supervisor.ts';
-import { closeAll } from '../core/async.ts';
-import { BusError, describe, type Receipt, toError } from '../core/errors.ts';
-import {
-  type BusEvent,
-  EventHub,
-  type EventListener,
-  type EventOf,
-  type EventType,
-  eventTypes,
-  type EventHub as Hub,
-} from '../core/events.ts';
-import { newIncarnation, originOf } from '../core/incarnation.ts';
-import { type BusState, busTransitions, Lifecycle } from '../core/lifecycle.ts';
+import { BusError, describe, type Receipt } from '../core/errors.ts';
+import { type BusEvent, type EventListener, type EventOf, type EventType, eventTypes } from '../core/events.ts';
+import { newIncarnation } from '../core/incarnation.ts';
+import type { BusState } from '../core/lifecycle.ts';
 import { checkName } from '../core/topic.ts';
 import type { PatternInput } from '../routing/pattern.ts';
-import { Router } from '../routing/router.ts';
-import { MemoryStore } from '../storage/memory.ts';
-import { checkKnown, checkObject } from './checks.ts';
+import { checkFlag, checkKnown, checkObject } from './checks.ts';
+import { configured } from './configured.ts';
 import { Consumption } from './consumption.ts';
+import { RemoteDeadLetters } from './dead-letter-requests.ts';
 import { decoratedHandlers, nameOf } from './decorators.ts';
-import { Network } from './network.ts';
-import { type BusOptions, type Parts, type ResolvedOptions, resolveOptions } from './options.ts';
-import { type EmitOptions, MessageFactory, type PublishOptions } from './publish-options.ts';
-import { type Outgoing, Publisher } from './publisher.ts';
-import type { Route } from './route.ts';
-import { type BusStatus, brief, type Explanation } from './status.ts';
+import type { MailboxControl } from './mailbox-control.ts';
+import { modelEvent } from './model-event.ts';
+import { openStore } from './opened-store.ts';
+import type { BusOptions, Parts } from './options.ts';
+import type { EmitOptions, PublishOptions } from './publish-options.ts';
+import type { Outgoing } from './publisher.ts';
+import type { Front, ReceivedDelivery, ReceiveOptions } from './receiving.ts';
+import type { BusStatus, Explanation } from './status.ts';
+import { type BackupResult, backUp } from './store-source.ts';
 import { type Subscription, type UnsubscribeOptions, type WaitOptions, waitOf } from './subscription.ts';
-import type { SubscriptionOptions } from './subscription-options.ts';
-import { Subscriptions } from './subscriptions.ts';
+import { checkFullName, type SubscriptionOptions } from './subscription-options.ts';
+import { Wiring } from './wiring.ts';
 
 /** How long another node may take to answer a control request, in milliseconds. */
 const requestTimeout = 10_000;
+/** How long it may take to copy its store. */
+const backupTime = 600_000;
 
 /** A message bus in this process: alone, or as a node of a cluster. Made by {@link createBus}. */
 export class Bus implements AsyncDisposable {
-  readonly #options: ResolvedOptions;
-  readonly #incarnation: string;
-  readonly #lifecycle = new Lifecycle<BusState>('bus', busTransitions, 'starting');
-  readonly #events: Hub;
-  readonly #runtime: Runtime;
-  readonly #supervisor: Supervisor;
-  readonly #router = new Router<Route>();
-  readonly #publisher: Publisher;
-  readonly #subscriptions: Subscriptions;
-  readonly #store = new MemoryStore();
-  readonly #deadLetters: DeadLetters;
-  readonly #network: Network | undefined;
-  #nursery: Nursery | undefined;
-  #closing: Promise<void> | undefined;
-  #closeBy = 0;
+  readonly #wiring: Wiring;
 
-  private constructor(options: ResolvedOptions, runtime: Runtime, incarnation: string) {
-    const { clock, logger: log, node, limits, role } = options;
-    this.#options = options;
-    this.#incarnation = incarnation;
-    this.#runtime = runtime;
-    this.#events = new EventHub(log);
-    this.#supervisor = new Supervisor({ runtime, clock, log, giveUp: (error, path) => this.#failed(error, path) });
-    const factory = new MessageFactory(clock, node, originOf(incarnation), limits.payload);
-    this.#publisher = new Publisher(clock, this.#router, factory);
-    this.#deadLetters = new DeadLetters({
-      store: this.#store,
-      clock,
-      limit: limits.deadLetters,
-      replayTo: (name) => this.#subscriptions.replayTo(name),
-    });
-    this.#subscriptions = new Subscriptions({
-      node,
-      incarnation,
-      clock,
-      log,
-      events: this.#events,
-      router: this.#router,
-      deadLetters: this.#deadLetters,
-      publisher: this.#publisher,
-      nursery: () => this.#group(),
-      announce: async (add, remove) => this.#network?.announce(add, remove),
-    });
-    if (role !== 'alone') {
-      this.#network = new Network({
-        options,
-        incarnation,
-        events: this.#events,
-        log,
-        router: this.#router,
-        subscriber: (mailbox) => this.#subscriptions.byMailbox(mailbox),
-        handle: (method, params) => this.#answer(method, params),
-      });
-    }
+  private constructor(wiring: Wiring) {
+    this.#wiring = wiring;
   }
 
   /** @internal */
   static async open(given: BusOptions | undefined, parts: BusParts = {}): Promise<Bus> {
-    const options = resolveOptions(given, parts);
+    const { options: asked, subscriptions } = await configured(given);
+    const opened = await openStore(asked, parts);
+    const { options, starts } = opened;
     const { clock, node, logger } = options;
-    const incarnation = newIncarnation(clock);
+    const incarnation = newIncarnation(clock, starts);
     const name = `${node}.${incarnation}`;
     const runtime = parts.runtime?.(name) ?? createRuntime({ name, log: logger });
-    const bus = new Bus(options, runtime, incarnation);
+    const wiring = new Wiring(options, runtime, incarnation, opened);
+    const bus = new Bus(wiring);
     try {
-      await bus.#start();
+      await wiring.start();
+      for (const definition of subscriptions) await bus.mailboxes.add(definition);
     } catch (error) {
       await bus.close({ timeout: 0 });
       throw error;
@@ -113,21 +61,49 @@ export class Bus implements AsyncDisposable {
 
   /** This node's name. */
   get node(): string {
-    return this.#options.node;
+    return this.#wiring.options.node;
   }
 
   /** Where a leader listens, with the real port. */
   get address(): string | undefined {
-    return this.#network?.address;
+    return this.#wiring.network?.address;
   }
 
   get state(): BusState {
-    return this.#lifecycle.state;
+    return this.#wiring.lifecycle.state;
+  }
+
+  /** The durable mailboxes of the cluster, to be looked into and looked after. */
+  get mailboxes(): MailboxControl {
+    return this.#wiring.mailboxes;
   }
 
   /** The messages that were given up on this node. */
   get deadLetters(): DeadLetterBox {
-    return this.#deadLetters;
+    return this.#wiring.storehouse.deadLetters;
+  }
+
+  /** The messages that were given up on a node of the cluster. Its calls throw `NODE_UNREACHABLE` and `TIMEOUT` beside their own. */
+  deadLettersOf(node: string): DeadLetterBox {
+    checkName('node', node);
+    if (node === this.node) return this.deadLetters;
+    return new RemoteDeadLetters(async (method, params, timeout) => this.#wiring.ask(node, method, params, timeout));
+  }
+
+  /**
+   * Copies the store of a node, which goes on meanwhile, to `backups/<name>` in its data folder: a data folder itself.
+   *
+   * @returns where it lies, on that node.
+   * @throws {BusError} `STORE_REQUIRED`, `NAME_INVALID`, `OPTION_INVALID` when there is one of that name; `STORE_FULL`.
+   */
+  async backup(name: string, options: { node?: string } = {}): Promise<BackupResult> {
+    checkObject('backup()', options);
+    checkKnown('backup()', options, ['node']);
+    checkName('backup', name);
+    const { node = this.node } = options;
+    checkName('node', node);
+    if (node !== this.node) return (await this.#wiring.ask(node, 'store.backup', { name }, backupTime)) as BackupResult;
+    return backUp(this.#wiring.storehouse.admin.commits.store, this.#wiring.options.dataDir, name);
   }
 
   /**
@@ -138,8 +114,8 @@ export class Bus implements AsyncDisposable {
    * @throws {BusError} `TOPIC_INVALID`, `PAYLOAD_INVALID`, `PAYLOAD_TOO_LARGE`, `OPTION_INVALID`, `CLOSED`.
    */
   emit(topic: string, payload: unknown, options?: EmitOptions): boolean {
-    if (this.#lifecycle.state !== 'running') throw this.#notRunning();
-    return this.#publisher.emit(topic, payload, options);
+    this.#wiring.check();
+    return this.#wiring.publisher.emit(topic, payload, options);
   }
 
   /**
@@ -150,8 +126,8 @@ export class Bus implements AsyncDisposable {
    */
   publish(topic: string, payload: unknown, options?: PublishOptions): Promise<Receipt> {
     try {
-      if (this.#lifecycle.state !== 'running') throw this.#notRunning();
-      return this.#publisher.publish(topic, payload, options);
+      this.#wiring.check();
+      return this.#wiring.publisher.publish(topic, payload, options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -163,8 +139,18 @@ export class Bus implements AsyncDisposable {
    * @throws {BusError} as `publish`; when some messages failed, `error.results` says what became of each.
    */
   async publishMany(messages: readonly Outgoing[]): Promise<Receipt[]> {
-    if (this.#lifecycle.state !== 'running') throw this.#notRunning();
-    return this.#publisher.publishMany(messages);
+    this.#wiring.check();
+    return this.#wiring.publisher.publishMany(messages);
+  }
+
+  /**
+   * Publishes what has happened to a model on `<Model>.<event>`, as `Booking.updated`, with the headers `model` and `event`.
+   *
+   * @throws {BusError} as `publish`.
+   */
+  async publishModelEvent(model: string, event: string, obj: object, options?: PublishOptions): Promise<Receipt> {
+    const { topic, options: given } = modelEvent(model, event, options);
+    return this.publish(topic, obj, given);
   }
 
   /**
@@ -173,15 +159,16 @@ export class Bus implements AsyncDisposable {
    *
    * @param pattern a regular expression that must match the whole topic, as a string; a RegExp, which is searched; or a
    *   `wildcard()`.
-   * @throws {BusError} `PATTERN_INVALID`, `OPTION_INVALID`, `NAME_INVALID`, `NAME_TAKEN`, `CLOSED`.
+   * @param handler null only collects, which durable subscriptions can.
+   * @throws {BusError} `PATTERN_INVALID`, `OPTION_INVALID`, `NAME_INVALID`, `NAME_TAKEN`, `STORE_REQUIRED`, `CLOSED`.
    */
   async subscribe<T = unknown>(
     pattern: PatternInput,
-    handler: Handler<T>,
+    handler: Handler<T> | null,
     options?: SubscriptionOptions,
   ): Promise<Subscription> {
-    if (this.#lifecycle.state !== 'running') throw this.#notRunning();
-    return this.#subscriptions.create(pattern, handler as Handler, options);
+    this.#wiring.check();
+    return this.#wiring.subscriptions.create(pattern, handler as Handler | null, options);
   }
 
   /**
@@ -192,13 +179,48 @@ export class Bus implements AsyncDisposable {
     return new Consumption<T>((handler) => this.subscribe(pattern, handler, options));
   }
 
+  /**
+   * Takes one message of a durable subscription: to be settled by whoever asked. With a handler, it is acknowledged when
+   * that returns, and failed when that throws. Many may ask at a time; each message goes to one of them.
+   *
+   * @returns null when nothing came in time; with a handler, whether something did.
+   * @throws {BusError} `NOT_FOUND`, naming the nearest one that exists; `ABORTED`, `OPTION_INVALID`, `CLOSED`.
+   */
+  receive<T = unknown>(name: string, options?: ReceiveOptions): Promise<ReceivedDelivery<T> | null>;
+  receive<T = unknown>(name: string, options: ReceiveOptions, handler: Handler<T>): Promise<boolean>;
+  async receive(name: string, options?: ReceiveOptions, handler?: Handler): Promise<unknown> {
+    this.#wiring.check();
+    return this.#wiring.receiving.receive('receive()', name, options, handler);
+  }
+
+  /**
+   * Takes the newest message of a durable subscription, as `receive()` does, and settles the older ones that wait in it:
+   * they are dropped, counted as superseded. What runs elsewhere is left alone, and so is what is delayed.
+   */
+  receiveLatest<T = unknown>(name: string, options?: ReceiveOptions): Promise<ReceivedDelivery<T> | null>;
+  receiveLatest<T = unknown>(name: string, options: ReceiveOptions, handler: Handler<T>): Promise<boolean>;
+  async receiveLatest(name: string, options?: ReceiveOptions, handler?: Handler): Promise<unknown> {
+    this.#wiring.check();
+    return this.#wiring.receiving.receive('receiveLatest()', name, options, handler);
+  }
+
+  /**
+   * Looks at the message of a durable subscription that would be taken next, without taking it; null when none waits.
+   *
+   * @throws {BusError} as `receive()`.
+   */
+  async front<T = unknown>(name: string): Promise<Front<T> | null> {
+    this.#wiring.check();
+    return (await this.#wiring.receiving.front(name)) as Front<T> | null; // what was published is the caller's to know
+  }
+
   /** Subscribes every method of an instance that is marked with `@subscribe`: all of them, or none. */
   async register(instance: object): Promise<Subscription[]> {
     const made: Subscription[] = [];
     try {
       for (const { pattern, handler, options, method } of decoratedHandlers(instance)) {
-        if (this.#lifecycle.state !== 'running') throw this.#notRunning();
-        made.push(await this.#subscriptions.create(pattern, handler, options, nameOf(instance, method)));
+        this.#wiring.check();
+        made.push(await this.#wiring.subscriptions.create(pattern, handler, options, nameOf(instance, method)));
       }
     } catch (error) {
       for (const subscription of made) await subscription.close();
@@ -214,13 +236,26 @@ export class Bus implements AsyncDisposable {
    */
   async unsubscribe(name: string, options: UnsubscribeOptions = {}): Promise<void> {
     checkObject('unsubscribe()', options);
-    checkKnown('unsubscribe()', options, ['node', 'timeout'], { discard: 'durable mailboxes come in a later version' });
-    checkName('subscription', name);
-    const { node = this.node, ...rest } = options;
+    checkKnown('unsubscribe()', options, ['node', 'timeout', 'discard', 'lost']);
+    const { node = this.node, discard = false, lost = false, ...rest } = options;
+    checkFlag('discard', discard);
+    checkFlag('lost', lost);
     checkName('node', node);
+    checkFullName(name, true);
     const timeout = waitOf('unsubscribe()', rest);
-    if (node === this.node) await this.#subscriptions.remove(name, timeout);
-    else await this.#ask(node, 'unsubscribe', { name, timeout }, timeout + requestTimeout);
+    if (lost && typeof name === 'string') {
+      if (await this.#wiring.storehouse.durables.lose(name)) return;
+      throw new BusError('NOT_FOUND', `there is no durable subscription '${name}'`);
+    }
+    if (
+      node === this.node &&
+      !this.#wiring.subscriptions.has(name) &&
+      (await this.#wiring.storehouse.durables.remove(name, discard))
+    )
+      return;
+    checkName('subscription', name);
+    if (node === this.node) await this.#wiring.subscriptions.remove(name, timeout);
+    else await this.#wiring.ask(node, 'unsubscribe', { name, timeout }, timeout + requestTimeout);
   }
 
   /** Listens to what the bus tells of itself; `'*'` hears everything. @returns a function that ends the listening. */
@@ -236,12 +271,12 @@ export class Bus implements AsyncDisposable {
     }
     if (typeof listener !== 'function')
       throw new BusError('OPTION_INVALID', `the listener of '${type}' is ${describe(listener)}, not a function`);
-    return this.#events.on(type, listener as EventListener);
+    return this.#wiring.events.on(type, listener as EventListener);
   }
 
   /** The subscriptions, anywhere in the cluster, that a message on this topic would go to. @throws {BusError} `TOPIC_INVALID`. */
   explain(topic: string): Explanation {
-    const routes = this.#router.match(topic).map(({ subscription, node, pattern, reachable, retry }) => ({
+    const routes = this.#wiring.router.match(topic).map(({ subscription, node, pattern, reachable, retry }) => ({
       subscription,
       node,
       pattern: pattern.text,
@@ -258,19 +293,20 @@ export class Bus implements AsyncDisposable {
     const { node } = options;
     if (node !== undefined && node !== this.node) {
       checkName('node', node);
-      return (await this.#ask(node, 'status', {}, requestTimeout)) as BusStatus; // the other node's own status()
+      return (await this.#wiring.ask(node, 'status', {}, requestTimeout)) as BusStatus; // the other node's own status()
     }
-    return this.#status();
+    return this.#wiring.status();
   }
 
   /** Resolves when nothing waits, runs or is under way to another node, on this node. @throws {BusError} `TIMEOUT`. */
   async drain(options: WaitOptions = {}): Promise<void> {
-    const { clock } = this.#options;
+    const { clock } = this.#wiring.options;
     const end = clock.monotonic() + waitOf('drain()', options);
     do {
-      await this.#subscriptions.drain(Math.max(0, end - clock.monotonic()));
-      await this.#network?.flushed(Math.max(0, end - clock.monotonic()));
-    } while (this.#subscriptions.busy);
+      await this.#wiring.subscriptions.drain(Math.max(0, end - clock.monotonic()));
+      await this.#wiring.storehouse.durables.drain(Math.max(0, end - clock.monotonic()));
+      await this.#wiring.network?.flushed(Math.max(0, end - clock.monotonic()));
+    } while (this.#wiring.subscriptions.busy || this.#wiring.storehouse.durables.busy);
   }
 
   /**
@@ -278,98 +314,11 @@ export class Bus implements AsyncDisposable {
    * longer, and closes everything. Messages that still wait are dropped and counted. Twice is harmless.
    */
   close(options: WaitOptions = {}): Promise<void> {
-    this.#closing ??= this.#close(waitOf('close()', options));
-    return this.#closing;
+    return this.#wiring.close(waitOf('close()', options));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  async #start(): Promise<void> {
-    const network = this.#network;
-    await this.#supervisor.add({ name: 'admin', stop: () => this.#store.close() });
-    if (network !== undefined) {
-      await this.#supervisor.add({ name: 'net', start: () => network.start(), stop: () => network.close() });
-      await this.#supervisor.add({
-        name: 'cluster',
-        start: () => network.join(),
-        stop: () => network.leave(Math.max(0, this.#closeBy - this.#options.clock.monotonic())),
-      });
-    }
-    const group = await this.#supervisor.add({ name: 'subs' });
-    this.#nursery = new Nursery({ supervisor: this.#supervisor, runtime: this.#runtime, group });
-    this.#lifecycle.to('running');
-  }
-
-  async #close(timeout: number): Promise<void> {
-    this.#lifecycle.to('closing');
-    const { clock, flush } = this.#options;
-    this.#closeBy = clock.monotonic() + timeout;
-    try {
-      await closeAll([
-        () => this.#subscriptions.close(timeout),
-        () => this.#supervisor.stop(),
-        () => this.#runtime.close(),
-        () => this.#publisher.close(),
-      ]);
-    } finally {
-      this.#lifecycle.to('closed');
-      flush();
-    }
-  }
-
-  #group(): Nursery {
-    if (this.#nursery === undefined) throw this.#notRunning();
-    return this.#nursery;
-  }
-
-  #ask(node: string, method: string, params: unknown, timeout: number): Promise<unknown> {
-    if (this.#network === undefined) {
-      throw new BusError('NODE_UNREACHABLE', `this bus is in no cluster, so there is no node '${node}'`);
-    }
-    return this.#network.request(node, method, params, timeout);
-  }
-
-  async #answer(method: string, params: unknown): Promise<unknown> {
-    if (method === 'status') return brief(this.#status());
-    if (method === 'unsubscribe') {
-      const { name, timeout } = (params ?? {}) as { name?: unknown; timeout?: unknown };
-      checkName('subscription', name);
-      await this.#subscriptions.remove(name, typeof timeout === 'number' ? timeout : 0);
-      return undefined;
-    }
-    throw new BusError('PROTOCOL_ERROR', `node '${this.node}' knows no request ${describe(method)}`);
-  }
-
-  #status(): BusStatus {
-    const { cluster, role, limits } = this.#options;
-    const network = this.#network;
-    const { leader, address } = network ?? {};
-    return {
-      node: this.node,
-      incarnation: this.#incarnation,
-      cluster,
-      state: this.state,
-      role,
-      ...(address === undefined ? {} : { address }),
-      ...(leader === undefined ? {} : { leader }),
-      members: network?.members() ?? [],
-      links: network?.links() ?? [],
-      subscriptions: this.#subscriptions.status(),
-      deadLetters: { size: this.#deadLetters.size, limit: limits.deadLetters },
-      tree: this.#supervisor.status(),
-    };
-  }
-
-  /** Something inside has failed for good: the node closes in order. */
-  #failed(error: unknown, path: string): void {
-    this.#options.logger.error({ actor: path, err: toError(error) }, 'a part failed for good: this node closes');
-    this.close().catch((err: unknown) => this.#options.logger.error({ err }, 'this node did not close in order'));
-  }
-
-  #notRunning(): BusError {
-    return new BusError('CLOSED', `the bus is ${this.state}`);
   }
 }
 

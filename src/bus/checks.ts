@@ -45,11 +45,22 @@ export function checkNumber(
 }
 
 /** One of the given texts, or the default when it is undefined. */
-export function checkChoice<T extends string>(what: string, value: unknown, fallback: T, choices: readonly T[]): T {
+export function checkChoice<T extends string | boolean>(
+  what: string,
+  value: unknown,
+  fallback: T,
+  choices: readonly T[],
+): T {
   if (value === undefined) return fallback;
   if (choices.includes(value as T)) return value as T;
   throw new BusError(
     'OPTION_INVALID',
-    `${what} ${describe(value)} must be one of ${choices.map((c) => `'${c}'`).join(', ')}`,
+    `${what} ${describe(value)} must be one of ${choices.map((c) => (typeof c === 'string' ? `'${c}'` : String(c))).join(', ')}`,
   );
+}
+
+/** True or false. */
+export function checkFlag(what: string, value: unknown): void {
+  if (typeof value === 'boolean') return;
+  throw new BusError('OPTION_INVALID', `${what} ${describe(value)} must be true or false`);
 }

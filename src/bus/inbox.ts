@@ -1,8 +1,9 @@
-import type { RoomWaiter } from '../actors/mailbox.ts';
+import type { RoomWaiter } from '../actors/room.ts';
 import type { Subscriber } from '../actors/subscriber.ts';
 import { Deadline } from '../core/deadlines.ts';
 import type { Message } from '../core/message.ts';
-import { flow, type Parcel, refusals } from '../wire/pack.ts';
+import { flow, refusals } from '../wire/flow.ts';
+import type { Parcel } from '../wire/pack.ts';
 import type { Link, Receiver } from './link.ts';
 import { outboxWindow } from './outbox.ts';
 
@@ -90,7 +91,7 @@ export class Inbox extends Deadline implements Receiver {
     const subscriber = this.#subscriber;
     let message: Message;
     try {
-      message = parcel.open(this.source, this.origin);
+      message = parcel.open(this.source, this.origin, subscriber.clock.now());
     } catch {
       // Sent again it would be no better: refusing it keeps the link, over which others send too.
       this.#refuse(number, gone);

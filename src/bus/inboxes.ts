@@ -1,7 +1,9 @@
+import type { DurableMailbox } from '../actors/durable-mailbox.ts';
 import type { Subscriber } from '../actors/subscriber.ts';
 import type { Clock } from '../core/clock.ts';
 import { Deadlines } from '../core/deadlines.ts';
 import type { ControlFrame } from '../wire/frame.ts';
+import { DurableInbox } from './durable-inbox.ts';
 import { Inbox } from './inbox.ts';
 import type { Link } from './link.ts';
 
@@ -10,7 +12,7 @@ const retireAfter = 120_000;
 
 /** The home's ends of all outboxes that lead here. */
 export class Inboxes {
-  readonly #byKey = new Map<string, Inbox>();
+  readonly #byKey = new Map<string, Inbox | DurableInbox>();
   readonly #retiring: Deadlines;
 
   constructor(clock: Clock) {
@@ -25,13 +27,26 @@ export class Inboxes {
   open(link: Link, frame: ControlFrame & { type: 'open' }, subscriber: Subscriber): Inbox {
     const { source, origin, mailbox, stream, from } = frame;
     const key = `${mailbox}/${source}/${origin}`;
-    let inbox = this.#byKey.get(key);
+    let inbox = this.#byKey.get(key) as Inbox | undefined; // a mailbox is in memory or durable, never both
     if (inbox === undefined) {
       inbox = new Inbox(source, origin, subscriber, () => this.#byKey.delete(key));
       // One that is opened while its mailbox closes only refuses: nobody would forget it.
       if (subscriber.state !== 'closing' && subscriber.state !== 'closed') this.#byKey.set(key, inbox);
     }
     inbox.link(link, stream, from);
+    return inbox;
+  }
+
+  /** A publisher opens its stream to a durable mailbox of this node. */
+  openDurable(link: Link, frame: ControlFrame & { type: 'open' }, to: DurableMailbox): DurableInbox {
+    const { source, origin, mailbox } = frame;
+    const key = `${mailbox}/${source}/${origin}`;
+    let inbox = this.#byKey.get(key) as DurableInbox | undefined; // as above
+    if (inbox === undefined) {
+      inbox = new DurableInbox(source, origin, to, () => this.#byKey.delete(key));
+      this.#byKey.set(key, inbox);
+    }
+    inbox.link(link, frame);
     return inbox;
   }
 

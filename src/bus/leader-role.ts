@@ -2,10 +2,16 @@ import { Leader } from '../cluster/leader.ts';
 import type { Registry } from '../cluster/registry.ts';
 import { BusError } from '../core/errors.ts';
 import type { Refusal, Session } from '../transport/session.ts';
-import type { ControlFrame, Epoch, Hello, SubscriptionEntry } from '../wire/frame.ts';
+import type { ControlFrame, DurableEntry, Epoch, Hello, SubscriptionEntry } from '../wire/frame.ts';
 import type { Link } from './link.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { Role } from './role.ts';
+
+/** What a node has told so far of what it knows. */
+interface Told {
+  readonly subscriptions: SubscriptionEntry[];
+  readonly durables: DurableEntry[];
+}
 
 /** The leader: keeps the registry's original, and reaches every member over its own link. */
 export class LeaderRole implements Role {
@@ -16,7 +22,7 @@ export class LeaderRole implements Role {
   /** The links of nodes that have told their part. */
   readonly #joined = new Map<string, Link>();
   /** What nodes that have not told it all have told so far. */
-  readonly #joining = new Map<Session, SubscriptionEntry[]>();
+  readonly #joining = new Map<Session, Told>();
 
   constructor(options: ResolvedOptions, incarnation: string, registry: Registry, synced: (version: number) => void) {
     const { clock, node, liveness, redial, limits } = options;
@@ -38,6 +44,10 @@ export class LeaderRole implements Role {
     return this.#leader.version;
   }
 
+  get settled(): boolean {
+    return this.#leader.settled;
+  }
+
   path(node: string): Link | undefined {
     return this.#joined.get(node);
   }
@@ -56,7 +66,7 @@ export class LeaderRole implements Role {
   }
 
   opened(session: Session): void {
-    this.#joining.set(session, []);
+    this.#joining.set(session, { subscriptions: [], durables: [] });
   }
 
   closed(session: Session, link: Link, silence: number): void {
@@ -92,9 +102,18 @@ export class LeaderRole implements Role {
     }
   }
 
-  announce(version: number, add: readonly SubscriptionEntry[], remove: readonly string[]): boolean {
-    this.#leader.own(version, add, remove);
+  announce(
+    version: number,
+    add: readonly SubscriptionEntry[],
+    remove: readonly string[],
+    durables: readonly DurableEntry[],
+  ): boolean {
+    this.#leader.own(version, add, remove, durables);
     return true;
+  }
+
+  durableChanged(name: string): void {
+    this.#leader.durableChanged(name);
   }
 
   vouch(link: Link, source: string): string {
@@ -109,11 +128,12 @@ export class LeaderRole implements Role {
   #join(session: Session, link: Link, frame: ControlFrame & { type: 'join' }): void {
     const told = this.#joining.get(session);
     if (told === undefined) throw new BusError('PROTOCOL_ERROR', `node '${link.node}' joined twice`);
-    for (const entry of frame.subscriptions) told.push(known(entry));
+    for (const entry of frame.subscriptions) told.subscriptions.push(known(entry));
+    told.durables.push(...frame.durables);
     if (frame.more) return;
     this.#joining.delete(session);
     this.#joined.set(link.node, link);
-    this.#leader.join(session.peer, { version: frame.version, subscriptions: told });
+    this.#leader.join(session.peer, { version: frame.version, ...told });
   }
 }
 

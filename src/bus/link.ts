@@ -2,8 +2,9 @@ import type { Clock, Timer } from '../core/clock.ts';
 import { BusError } from '../core/errors.ts';
 import { Ring } from '../core/ring.ts';
 import type { Session } from '../transport/session.ts';
+import { FlowWriter, readFlow } from '../wire/flow.ts';
 import type { ControlFrame } from '../wire/frame.ts';
-import { DataReader, DataWriter, FlowWriter, type Parcel, readFlow } from '../wire/pack.ts';
+import { DataReader, DataWriter, type Parcel } from '../wire/pack.ts';
 
 /** The numbered messages of one publisher to one mailbox, seen from the end that sends them over a link. */
 export interface Sender {
@@ -23,8 +24,11 @@ export interface Sender {
 
 /** The same stream seen from the end that receives it. */
 export interface Receiver {
-  /** @param parcel undefined when the number was given up. */
-  receive(number: number, parcel: Parcel | undefined): void;
+  /**
+   * @param parcel undefined when the number was given up.
+   * @param attempt of a delivery to a consumer: which one it is.
+   */
+  receive(number: number, parcel: Parcel | undefined, attempt: number): void;
   /** Everything that came together has been received. */
   settle(): void;
   /** A stream has ended here: the link has gone, or the sender has shut it. */
@@ -205,10 +209,10 @@ export class Link {
     }
   };
 
-  readonly #receive = (stream: number, number: number, parcel: Parcel | undefined): void => {
+  readonly #receive = (stream: number, number: number, parcel: Parcel | undefined, attempt: number): void => {
     const receiver = this.#receivers.get(stream);
     if (receiver === undefined) return; // it was shut, or never had anybody here
-    receiver.receive(number, parcel);
+    receiver.receive(number, parcel, attempt);
     this.#touched.add(receiver);
   };
 

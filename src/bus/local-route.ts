@@ -1,4 +1,4 @@
-import type { RoomWaiter } from '../actors/mailbox.ts';
+import type { RoomWaiter } from '../actors/room.ts';
 import type { Subscriber } from '../actors/subscriber.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
@@ -12,6 +12,7 @@ export class LocalRoute implements Route {
   readonly subscription: string;
   readonly node: string;
   readonly pattern: Pattern;
+  readonly durable = undefined;
   readonly retry: Readonly<RetryPolicy>;
   readonly reachable = true;
   readonly subscriber: Subscriber;
@@ -26,8 +27,7 @@ export class LocalRoute implements Route {
 
   hasRoom(message: Message): boolean {
     const { subscriber } = this;
-    if (subscriber.mailbox.hasRoom(message.size) || subscriber.state === 'closing' || subscriber.state === 'closed')
-      return true;
+    if (subscriber.hasRoom(message) || subscriber.state === 'closing' || subscriber.state === 'closed') return true;
     subscriber.refuse();
     return false;
   }

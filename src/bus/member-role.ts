@@ -5,7 +5,7 @@ import type { Timer } from '../core/clock.ts';
 import type { BusError } from '../core/errors.ts';
 import type { EventHub } from '../core/events.ts';
 import type { Session } from '../transport/session.ts';
-import type { ControlFrame, Epoch, SubscriptionEntry } from '../wire/frame.ts';
+import type { ControlFrame, DurableEntry, Epoch, SubscriptionEntry } from '../wire/frame.ts';
 import type { Link } from './link.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { Role } from './role.ts';
@@ -51,6 +51,10 @@ export class MemberRole implements Role {
 
   get version(): number {
     return this.#membership.version;
+  }
+
+  get settled(): boolean {
+    return this.linked;
   }
 
   get leaderNode(): string | undefined {
@@ -102,11 +106,18 @@ export class MemberRole implements Role {
     this.#membership.take(frame);
   }
 
-  announce(version: number, add: readonly SubscriptionEntry[], remove: readonly string[]): boolean {
+  announce(
+    version: number,
+    add: readonly SubscriptionEntry[],
+    remove: readonly string[],
+    durables: readonly DurableEntry[],
+  ): boolean {
     if (this.#up === undefined) return false; // told when the leader is back
-    this.#membership.announce(version, add, remove);
+    this.#membership.announce(version, add, remove, durables);
     return true;
   }
+
+  durableChanged(): void {}
 
   vouch(_link: Link, source: string): string {
     return source; // the leader has seen to it

@@ -1,3 +1,5 @@
+import type { Admin } from '../actors/admin.ts';
+import type { DurableMailbox } from '../actors/durable-mailbox.ts';
 import type { Subscriber } from '../actors/subscriber.ts';
 import { Part, SyncWaiters } from '../cluster/part.ts';
 import { Registry } from '../cluster/registry.ts';
@@ -9,27 +11,22 @@ import type { Logger } from '../core/log.ts';
 import type { Router } from '../routing/router.ts';
 import { Peers } from '../transport/peers.ts';
 import type { Session } from '../transport/session.ts';
-import {
-  type ControlFrame,
-  decodeFrame,
-  type Epoch,
-  frameType,
-  type SubscriptionEntry,
-  typeOf,
-} from '../wire/frame.ts';
-import { flow } from '../wire/pack.ts';
+import type { DurableEntry, Epoch, SubscriptionEntry } from '../wire/frame.ts';
 import { Inboxes } from './inboxes.ts';
 import { LeaderRole } from './leader-role.ts';
-import { Link, type Receiver } from './link.ts';
+import { Link } from './link.ts';
 import { MemberRole } from './member-role.ts';
+import type { LinkStatus, MemberStatus } from './member-status.ts';
 import type { ResolvedOptions } from './options.ts';
-import { Lane, RelayStream } from './relay.ts';
+import { Lane } from './relay.ts';
+import type { RemoteConsumer } from './remote-consumer.ts';
 import type { RemoteRoute } from './remote-route.ts';
 import { RemoteRoutes } from './remote-routes.ts';
 import { type RequestHandler, Requests } from './requests.ts';
 import type { Role } from './role.ts';
 import type { Route } from './route.ts';
-import type { LinkStatus, MemberStatus } from './status.ts';
+import type { Spools } from './spools.ts';
+import { Switchboard } from './switchboard.ts';
 
 /** What the network needs of the bus. */
 export interface NetworkHost {
@@ -40,6 +37,21 @@ export interface NetworkHost {
   readonly router: Router<Route>;
   subscriber(mailbox: string): Subscriber | undefined;
   readonly handle: RequestHandler;
+  /** A durable mailbox of this node, by its id. */
+  mailbox(id: string): DurableMailbox | undefined;
+  /** Who takes the deliveries of another node's mailbox. */
+  consumer(id: string): RemoteConsumer | undefined;
+  /** A durable subscription is new, or another one, or removed. */
+  registered(entry: DurableEntry, before: DurableEntry | undefined): void;
+  /** A node can be reached, for the first time or again. */
+  relinked(node: string): void;
+  /** A node is down or has left. */
+  gone(node: string, incarnation: string): void;
+  readonly admin: Admin;
+  readonly spools: Spools;
+  /** Whether this node has a store that lasts, and how often it has been started. */
+  readonly stored: boolean;
+  readonly starts: number;
 }
 
 /** How long a node that closes waits for its answers to others, in milliseconds. */
@@ -54,6 +66,7 @@ export class Network {
   readonly #routes: RemoteRoutes;
   readonly #inboxes: Inboxes;
   readonly #requests: Requests;
+  readonly #switchboard: Switchboard;
   readonly #part = new Part();
   readonly #sync = new SyncWaiters();
   /** By session, so that what a replaced link still says reaches nobody. */
@@ -67,24 +80,52 @@ export class Network {
 
   constructor(host: NetworkHost) {
     this.#host = host;
-    const { options, incarnation, events, log, router } = host;
+    const { options, incarnation, events, log, router, admin, spools } = host;
     const { clock, node, cluster, secret, limits, liveness, redial, transport } = options;
     this.#inboxes = new Inboxes(clock);
     this.#requests = new Requests(clock, node);
+    const ways = {
+      path: (target: string) => this.#role.path(target),
+      freshNumber: () => this.#freshNumber,
+      usedNumbers: (below: number) => {
+        this.#freshNumber = Math.max(this.#freshNumber, below);
+      },
+    };
     this.#routes = new RemoteRoutes({
       node,
       origin: originOf(incarnation),
       events,
       log,
       router,
-      path: (target) => this.#role.path(target),
-      freshNumber: () => this.#freshNumber,
-      usedNumbers: (below) => {
-        this.#freshNumber = Math.max(this.#freshNumber, below);
-      },
+      ...ways,
       dropped: (subscription, target, count, reason) =>
         events.emit({ type: 'message.dropped', subscription, node: target, count, reason }),
-      gone: (target, life) => this.#inboxes.retire(target, originOf(life)),
+      gone: (target, life) => {
+        this.#inboxes.retire(target, originOf(life));
+        host.gone(target, life);
+      },
+      relinked: (target) => host.relinked(target),
+      durable: {
+        node,
+        origin: originOf(incarnation),
+        start: host.starts,
+        clock,
+        events,
+        stored: host.stored,
+        get storeError() {
+          return admin.commits.error;
+        },
+        whenStoreOpen: (fn) => admin.commits.whenOpen(fn),
+        path: ways.path,
+        begun: new Set(),
+        spool: (record, outbox) => spools.begin(record, outbox),
+      },
+      earlier: (mailbox) => spools.earlier(mailbox),
+      abandoned: ({ id, lost = false }) => spools.abandon(id, lost),
+      registered: (entry, before) => {
+        this.#role.durableChanged(entry.name);
+        host.registered(entry, before);
+      },
     });
     this.#registry = new Registry(this.#routes);
     const synced = (version: number): void => this.#sync.reached(version);
@@ -102,6 +143,18 @@ export class Network {
               for (const route of this.#routes) route.giveUp();
             },
           });
+    this.#switchboard = new Switchboard({
+      node,
+      incarnation,
+      role: this.#role,
+      requests: this.#requests,
+      inboxes: this.#inboxes,
+      handle: host.handle,
+      lane: (link) => this.#lanes.get(link),
+      subscriber: (mailbox) => host.subscriber(mailbox),
+      mailbox: (id) => host.mailbox(id),
+      consumer: (id) => host.consumer(id),
+    });
     this.#peers = new Peers({
       clock,
       log,
@@ -114,7 +167,10 @@ export class Network {
       registryVersion: () => this.#role.version,
       admit: (hello) => this.#role.admit(hello),
       opened: (session, epoch) => this.#opened(session, epoch),
-      frame: (session, body) => this.#frame(session, body),
+      frame: (session, body) => {
+        const link = this.#links.get(session);
+        if (link !== undefined) this.#switchboard.take(session, link, body);
+      },
       idle: (session) => this.#links.get(session)?.idle(),
       writable: (session) => this.#links.get(session)?.writable(),
       closed: (session, reason) => this.#closed(session, reason),
@@ -168,11 +224,16 @@ export class Network {
    * Tells the cluster what this node registers. Resolves when every member that is not suspect has applied it, or one of
    * them has not for as long as a silent node is given.
    */
-  async announce(add: readonly SubscriptionEntry[], remove: readonly string[]): Promise<void> {
+  async announce(
+    add: readonly SubscriptionEntry[],
+    remove: readonly string[],
+    durables: readonly DurableEntry[] = [],
+  ): Promise<void> {
+    for (const entry of durables) this.#registry.applyDurable(entry);
     const version = this.#part.change(add, remove);
     for (const mailbox of remove) this.#inboxes.forget(mailbox);
     const applied = this.#sync.wait(version);
-    if (!this.#role.announce(version, add, remove)) this.#sync.reached(version);
+    if (!this.#role.announce(version, add, remove, durables)) this.#sync.reached(version);
     const { down } = this.#host.options.liveness;
     if (await this.#withinTime(down, applied)) return;
     this.#host.log.warn(
@@ -207,7 +268,7 @@ export class Network {
   }
 
   /** @returns whether the routes had nothing unconfirmed in time. */
-  async #within(timeout: number, routes: readonly RemoteRoute[]): Promise<boolean> {
+  async #within(timeout: number, routes: readonly Pick<RemoteRoute, 'flushed'>[]): Promise<boolean> {
     if (routes.length === 0) return true;
     return this.#withinTime(timeout, Promise.all(routes.map((route) => route.flushed())));
   }
@@ -230,6 +291,21 @@ export class Network {
     this.#inboxes.close();
     this.#requests.close();
     this.#sync.reached(Number.POSITIVE_INFINITY);
+  }
+
+  /** What is known of durable subscriptions. */
+  get registry(): Pick<Registry, 'durable' | 'durableEntry' | 'durables' | 'applyDurable' | 'get'> {
+    return this.#registry;
+  }
+
+  /** Whether every durable subscription is known that anybody in reach knows. */
+  get settled(): boolean {
+    return this.#role.settled;
+  }
+
+  /** The link over which a node is reached now. */
+  path(node: string): Link | undefined {
+    return this.#role.path(node);
   }
 
   members(): MemberStatus[] {
@@ -269,7 +345,7 @@ export class Network {
   #opened(session: Session, epoch: Epoch): void {
     const link = new Link(session, {
       clock: this.#host.options.clock,
-      receiver: (on, frame) => this.#receiver(on, frame),
+      receiver: (on, frame) => this.#switchboard.receiver(on, frame),
       slow: ({ node }, waiting) => this.#host.events.emit({ type: 'link.slow', node, waiting }),
     });
     this.#links.set(session, link);
@@ -292,6 +368,9 @@ export class Network {
     const final = reason.code === 'HANDSHAKE_REFUSED' || reason.code === 'PROTOCOL_ERROR';
     const { log } = this.#host;
     if (this.#joining !== undefined && final) this.#joining.reject(reason);
+    // A node with a store starts from the registry that it knew last.
+    else if (this.#joining !== undefined && this.#host.starts > 1 && reason.code === 'NODE_UNREACHABLE')
+      this.#joining.resolve();
     else if (final || reason.code === 'NAME_TAKEN')
       log.warn({ err: reason }, 'the leader refuses this node; trying again');
     else log.debug({ err: reason }, 'the leader cannot be reached; trying again');
@@ -300,70 +379,5 @@ export class Network {
   #onHeld(): void {
     this.#joining?.resolve();
     for (const { node } of this.#registry.members) this.#routes.relink(node);
-  }
-
-  // Frames
-
-  #frame(session: Session, body: Uint8Array): void {
-    const link = this.#links.get(session);
-    if (link === undefined) return;
-    const type = typeOf(body);
-    if (type === frameType.data) link.data(body);
-    else if (type === frameType.flow) link.flow(body);
-    else this.#control(session, link, decodeFrame(body));
-  }
-
-  #control(session: Session, link: Link, frame: ControlFrame): void {
-    switch (frame.type) {
-      case 'open':
-        link.opened(frame, flow.unlinked);
-        return;
-      case 'shut':
-        link.shut(frame.stream);
-        return;
-      case 'request':
-        this.#request(link, frame);
-        return;
-      case 'reply':
-        if (frame.target === this.#host.options.node) this.#requests.take(frame);
-        else this.#role.path(frame.target)?.send(frame);
-        return;
-      default:
-        this.#role.take(session, link, frame);
-    }
-  }
-
-  #request(link: Link, frame: ControlFrame & { type: 'request' }): void {
-    const source = this.#role.vouch(link, frame.source);
-    if (frame.target === this.#host.options.node) {
-      this.#requests.answer(frame, this.#host.handle, (reply) => {
-        if (link.send(reply)) return;
-        const error = { code: 'PAYLOAD_TOO_LARGE', message: `the answer to '${frame.method}' is larger than a frame` };
-        link.send({ type: 'reply', id: frame.id, target: source, error });
-      });
-      return;
-    }
-    const onward = this.#role.path(frame.target);
-    if (onward !== undefined && onward !== link) {
-      onward.send(frame);
-      return;
-    }
-    const message = `there is no link to a node '${frame.target}'`;
-    link.send({ type: 'reply', id: frame.id, target: source, error: { code: 'NODE_UNREACHABLE', message } });
-  }
-
-  /** Who takes in a stream: a mailbox of this node, or on the leader the link to another one. */
-  #receiver(link: Link, frame: ControlFrame & { type: 'open' }): Receiver | undefined {
-    const { options, incarnation } = this.#host;
-    this.#role.vouch(link, frame.source);
-    if (frame.target === options.node) {
-      if (frame.incarnation !== incarnation) return undefined;
-      const subscriber = this.#host.subscriber(frame.mailbox);
-      return subscriber === undefined ? undefined : this.#inboxes.open(link, frame, subscriber);
-    }
-    const onward = this.#role.path(frame.target);
-    const lane = onward === undefined || onward === link ? undefined : this.#lanes.get(onward);
-    if (onward === undefined || lane === undefined || onward.incarnation !== frame.incarnation) return undefined;
-    return new RelayStream(link, onward, lane, frame);
   }
 }

@@ -1,5 +1,7 @@
 import { hostname } from 'node:os';
 import { pino } from 'pino';
+import type { StoreSource } from '../actors/admin.ts';
+import type { Durability } from '../actors/mailbox-policy.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { BusError, describe } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
@@ -7,14 +9,34 @@ import { checkName } from '../core/topic.ts';
 import { type Address, isLoopback, parseAddress } from '../transport/address.ts';
 import { TcpTransport } from '../transport/tcp.ts';
 import type { Transport } from '../transport/transport.ts';
-import { checkKnown, checkNumber, checkObject } from './checks.ts';
+import { checkChoice, checkFlag, checkKnown, checkNumber, checkObject } from './checks.ts';
 
 /** What `createBus()` takes. Every member may be left out; the result is a bus within this process. */
 export interface BusOptions {
+  /**
+   * A file such as `mailvan.config.json`, with options, which those given here override, and durable subscriptions, all of
+   * which exist when the bus is open. @default none
+   */
+  config?: string;
   /** This node's name in the cluster: `[A-Za-z0-9_.-]{1,128}`. @default host name, process id and a random suffix */
   node?: string;
   /** Nodes link only within a cluster of the same name. @default 'default' */
   cluster?: string;
+  /**
+   * Whose durable subscriptions a bare name means: `'billing'` makes `'invoices'` `'billing/invoices'`, so that two services
+   * never share a mailbox by accident. @default 'default'
+   */
+  service?: string;
+  /**
+   * The folder of this node's store; one process at a time. It fixes the node's name and identity. Left out: nothing is
+   * kept beyond the process, and durable subscriptions live at the leader.
+   */
+  dataDir?: string;
+  /**
+   * When a message counts as stored: `'fsync'` when the disk has it, which survives a power failure; `'os'` when the
+   * operating system has it, which survives the end of the process. @default 'fsync'
+   */
+  durability?: Durability;
   /** `true`: this node leads. An address such as `'tcp://10.0.8.1:1900'`: the leader to join. Left out: stand-alone. */
   leader?: true | string;
   /**
@@ -65,14 +87,21 @@ export interface BusLimits {
   connections: number;
   /** How long a handshake may take, in milliseconds. @default 2_000 */
   handshake: number;
-  /** How many dead letters are kept. @default 10_000 */
+  /** How many dead letters are kept. @default 10_000, with a dataDir 100_000 */
   deadLetters: number;
+  /** How many bytes of them. @default 64 MiB, with a dataDir 256 MiB */
+  deadLetterBytes: number;
 }
 
 /** The options with every default filled in. */
 export interface ResolvedOptions {
   readonly node: string;
   readonly cluster: string;
+  readonly service: string;
+  /** Whether a service was named. */
+  readonly ownService: boolean;
+  readonly dataDir: string | undefined;
+  readonly durability: Durability;
   readonly role: 'alone' | 'leader' | 'leaf';
   readonly leader: Address | undefined;
   readonly listen: Address | undefined;
@@ -92,11 +121,17 @@ export interface ResolvedOptions {
 export interface Parts {
   clock?: Clock;
   transport?: Transport;
+  /** Stands in for the store in `dataDir`, which lasts as long as somebody holds on to it. */
+  source?: StoreSource;
 }
 
 const known = [
+  'config',
   'node',
   'cluster',
+  'service',
+  'dataDir',
+  'durability',
   'leader',
   'listen',
   'secret',
@@ -109,9 +144,6 @@ const known = [
 ] as const satisfies readonly (keyof BusOptions)[];
 
 const later = {
-  service: 'service names come with durable mailboxes',
-  dataDir: 'durable mailboxes come in a later version; this one keeps everything in memory',
-  durability: 'durable mailboxes come in a later version',
   capabilities: 'placement comes in a later version',
   tls: 'tls:// comes in a later version; until then let a VPN or a tunnel protect the link',
   shared: 'shared folders come in a later version',
@@ -120,23 +152,54 @@ const later = {
 const day = 86_400_000;
 const mebibyte = 1024 * 1024;
 
-/** Checks what the user gave and fills in the defaults. @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`. */
-export function resolveOptions(options: BusOptions = {}, parts: Parts = {}): ResolvedOptions {
+/** What must be known before the store is opened. */
+export interface StoreOptions {
+  readonly node: string | undefined;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly dataDir: string | undefined;
+}
+
+/** Checks what the user gave, without opening anything. @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`. */
+export function checkOptions(options: BusOptions = {}, parts: Parts = {}): StoreOptions {
+  const { clock, logger, dataDir } = resolveOptions(options, parts);
+  return { node: options.node, clock, logger, dataDir };
+}
+
+/**
+ * Checks what the user gave and fills in the defaults.
+ *
+ * @param named the name that the store gives this node. @default the one that was given, or one made up
+ * @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`.
+ */
+export function resolveOptions(
+  options: BusOptions = {},
+  parts: Parts = {},
+  named?: string,
+  given?: { logger: Logger; flush: () => void },
+): ResolvedOptions {
   const what = 'createBus()';
   checkObject(what, options);
   checkKnown(what, options, known, later);
   const clock = parts.clock ?? systemClock;
-  const node = options.node === undefined ? defaultNode(clock) : options.node;
+  const node = named ?? (options.node === undefined ? defaultNode(clock) : options.node);
+  const log = given ?? resolveLogger(options.logger);
   checkName('node', node);
-  const { cluster = 'default', insecure = false } = options;
-  if (typeof insecure !== 'boolean')
-    throw new BusError('OPTION_INVALID', `insecure ${describe(insecure)} must be true or false`);
+  const { cluster = 'default', service = 'default', insecure = false, dataDir } = options;
+  checkFlag('insecure', insecure);
   checkName('cluster', cluster);
+  checkName('service', service);
+  if (dataDir !== undefined && (typeof dataDir !== 'string' || dataDir === '')) {
+    throw new BusError('OPTION_INVALID', `dataDir ${describe(dataDir)} must be the path of a folder`);
+  }
   const role = options.leader === undefined ? 'alone' : options.leader === true ? 'leader' : 'leaf';
-  const { logger, flush } = resolveLogger(options.logger);
   return {
     node,
     cluster,
+    service,
+    ownService: options.service !== undefined,
+    dataDir,
+    durability: checkChoice('durability', options.durability, 'fsync', ['fsync', 'os'] as const),
     role,
     leader: typeof options.leader === 'string' ? parseAddress(options.leader, 'leader') : checkLeader(options.leader),
     listen: resolveListen(options, role),
@@ -144,9 +207,9 @@ export function resolveOptions(options: BusOptions = {}, parts: Parts = {}): Res
     joinTimeout: checkNumber('joinTimeout', options.joinTimeout, 10_000, { min: 1, max: day }),
     liveness: resolveLiveness(options.liveness),
     redial: resolveRedial(options.redial),
-    limits: resolveLimits(options.limits),
-    logger: logger.child({ node }),
-    flush,
+    limits: resolveLimits(options.limits, dataDir !== undefined),
+    logger: log.logger.child({ node }),
+    flush: log.flush,
     clock,
     transport: parts.transport ?? new TcpTransport({ clock }),
   };
@@ -161,7 +224,8 @@ function checkLeader(leader: true | undefined): undefined {
   }
 }
 
-function defaultNode(clock: Clock): string {
+/** A name for a node that was given none. */
+export function defaultNode(clock: Clock): string {
   const host = hostname()
     .replace(/[^A-Za-z0-9_.-]/g, '-')
     .slice(0, 64);
@@ -224,20 +288,28 @@ function resolveRedial(given: Partial<RedialOptions> = {}): RedialOptions {
   };
 }
 
-function resolveLimits(given: Partial<BusLimits> = {}): BusLimits {
+function resolveLimits(given: Partial<BusLimits> = {}, stored = false): BusLimits {
   checkObject('limits', given);
-  checkKnown('limits', given, ['frame', 'payload', 'connections', 'handshake', 'deadLetters']);
+  checkKnown('limits', given, ['frame', 'payload', 'connections', 'handshake', 'deadLetters', 'deadLetterBytes']);
   const frame = checkNumber('limits.frame', given.frame, 8 * mebibyte, { min: mebibyte, max: 512 * mebibyte });
   return {
     frame,
     payload: checkNumber('limits.payload', given.payload, Math.min(mebibyte, frame / 2), { min: 1, max: frame / 2 }),
     connections: checkNumber('limits.connections', given.connections, 1024, { min: 1, max: 1_000_000 }),
     handshake: checkNumber('limits.handshake', given.handshake, 2000, { min: 10, max: day }),
-    deadLetters: checkNumber('limits.deadLetters', given.deadLetters, 10_000, { min: 1, max: 10_000_000 }),
+    deadLetters: checkNumber('limits.deadLetters', given.deadLetters, stored ? 100_000 : 10_000, {
+      min: 1,
+      max: 10_000_000,
+    }),
+    deadLetterBytes: checkNumber('limits.deadLetterBytes', given.deadLetterBytes, (stored ? 256 : 64) * mebibyte, {
+      min: 1,
+      max: Number.MAX_SAFE_INTEGER,
+    }),
   };
 }
 
-function resolveLogger(given: unknown): { logger: Logger; flush: () => void } {
+/** The logger that was given, or one that writes to stderr. */
+export function resolveLogger(given: unknown): { logger: Logger; flush: () => void } {
   if (given !== undefined) {
     const methods = ['debug', 'info', 'warn', 'error', 'child'] as const;
     const missing = methods.find((name) => typeof (given as Record<string, unknown> | null)?.[name] !== 'function');

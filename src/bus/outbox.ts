@@ -1,7 +1,8 @@
 import type { ErrorCode } from '../core/errors.ts';
 import { Ring } from '../core/ring.ts';
+import { flow, refusals } from '../wire/flow.ts';
 import type { ControlFrame } from '../wire/frame.ts';
-import { type DataWriter, flow, type Parcel, refusals } from '../wire/pack.ts';
+import type { DataWriter, Parcel } from '../wire/pack.ts';
 import type { Link, Sender } from './link.ts';
 
 /** How much of an outbox may be unconfirmed; as much again may wait for room. */

@@ -45,6 +45,27 @@ export class Publication extends Deadline {
     if (this.#tickets.delete(ticket)) this.#check();
   }
 
+  /** A durable mailbox has committed. */
+  stored(level: 'os' | 'fsync', ticket: Ticket): void {
+    if (!this.#tickets.delete(ticket)) return;
+    this.#level(level);
+    this.receipt.stored++;
+    this.#check();
+  }
+
+  /** The local store has taken the message for a durable mailbox that is away. */
+  spooled(level: 'os' | 'fsync', ticket: Ticket): void {
+    if (!this.#tickets.delete(ticket)) return;
+    this.#level(level);
+    this.receipt.spooled++;
+    this.#check();
+  }
+
+  #level(level: 'os' | 'fsync'): void {
+    const { receipt } = this;
+    if (receipt.stored + receipt.spooled === 0 || level === 'os') receipt.level = level;
+  }
+
   unreachable(route: Destination, ticket?: Ticket): void {
     if (ticket !== undefined && !this.#tickets.delete(ticket)) return;
     this.receipt.unreachable.push(`${route.node}/${route.subscription}`);
@@ -93,29 +114,26 @@ export class Publication extends Deadline {
     if (!this.#complete || this.#tickets.size > 0) return;
     this.#end();
     if (this.#failures.length === 0) this.#result.resolve(this.receipt);
-    else this.#result.reject(this.#error());
+    else this.#result.reject(routesFailed(this.receipt, this.#failures, this.#timeout));
   }
 
   #end(): void {
     this.cancel();
     if (this.#signal !== undefined) unwatch(this.#signal, this.#aborted);
   }
+}
 
-  #error(): BusError {
-    const failures = this.#failures;
-    const code = failures.find((failure) => failure.code === 'TIMEOUT')?.code ?? (failures[0] as RouteFailure).code; // not empty here
-    const names = failures.slice(0, 3).map((failure) => `${failure.node}/${failure.subscription} (${failure.code})`);
-    const rest = failures.length > 3 ? ` and ${failures.length - 3} more` : '';
-    const within = code === 'TIMEOUT' ? ` within ${this.#timeout} ms` : '';
-    return new BusError(
-      code,
-      `${failures.length} of ${this.receipt.matched} routes did not take ${this.receipt.id}${within}: ${names.join(', ')}${rest}`,
-      {
-        receipt: this.receipt,
-        failures,
-      },
-    );
-  }
+/** The error of a publish that some of its routes did not take. */
+export function routesFailed(receipt: Receipt, failures: readonly RouteFailure[], timeout: number): BusError {
+  const code = failures.find((failure) => failure.code === 'TIMEOUT')?.code ?? (failures[0] as RouteFailure).code; // not empty here
+  const names = failures.slice(0, 3).map((failure) => `${failure.node}/${failure.subscription} (${failure.code})`);
+  const rest = failures.length > 3 ? ` and ${failures.length - 3} more` : '';
+  const within = code === 'TIMEOUT' ? ` within ${timeout} ms` : '';
+  return new BusError(
+    code,
+    `${failures.length} of ${receipt.matched} routes did not take ${receipt.id}${within}: ${names.join(', ')}${rest}`,
+    { receipt, failures },
+  );
 }
 
 /** A receipt under which nothing is unreachable yet. */

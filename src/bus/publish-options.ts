@@ -13,6 +13,12 @@ export interface EmitOptions extends StagedOptions {
   key?: string;
   /** Text beside the payload, at most 64 KiB in all. */
   headers?: Record<string, string>;
+  /** Milliseconds after which it is not worth delivering any more: it expires, counted. @default never */
+  ttl?: number;
+  /** Milliseconds before it may be delivered. Not together with `deliverAt`. @default 0 */
+  delay?: number;
+  /** When it may be delivered: a Date, or milliseconds since 1970. @default at once */
+  deliverAt?: Date | number;
 }
 
 /** What `publish()` takes beside topic and payload. */
@@ -25,15 +31,9 @@ export interface PublishOptions extends EmitOptions {
   signal?: AbortSignal;
 }
 
-const emitKeys = ['id', 'key', 'headers'];
+const emitKeys = ['id', 'key', 'headers', 'ttl', 'delay', 'deliverAt'];
 const publishKeys = [...emitKeys, 'atLeast', 'timeout', 'signal'];
-const later = {
-  ttl: 'times to live come with durable mailboxes',
-  delay: 'delayed messages come with durable mailboxes',
-  deliverAt: 'delayed messages come with durable mailboxes',
-};
 const onlyPublish = {
-  ...later,
   atLeast: 'emit() does not wait: use publish()',
   timeout: 'emit() does not wait: use publish()',
   signal: 'emit() does not wait: use publish()',
@@ -54,7 +54,7 @@ export const defaultPublish: ResolvedPublish = Object.freeze({ atLeast: 0, timeo
 /** Checks the options that only `publish()` takes. @throws {BusError} `OPTION_INVALID`, `ABORTED`. */
 export function resolvePublish(options: PublishOptions): ResolvedPublish {
   checkObject('publish options', options);
-  checkKnown('publish options', options, publishKeys, later);
+  checkKnown('publish options', options, publishKeys);
   const { signal } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new BusError('OPTION_INVALID', `signal ${describe(signal)} is no AbortSignal`);
@@ -117,7 +117,7 @@ export class MessageFactory {
     const headers = options.headers === undefined ? undefined : checkHeaders(options.headers);
     const whole = size + (headers === undefined ? 0 : headerBytes(headers)) + (key === undefined ? 0 : key.length);
     const number = id === undefined ? ++this.#last : 0;
-    return new Message(
+    const message = new Message(
       topic,
       payload,
       headers,
@@ -130,7 +130,27 @@ export class MessageFactory {
       undefined,
       undefined,
     );
+    setTimes(message, options, this.#clock);
+    return message;
   }
+}
+
+/** Ten years, in milliseconds. */
+const longest = 315_360_000_000;
+
+function setTimes(message: Message, { ttl, delay, deliverAt }: EmitOptions, clock: Clock): void {
+  if (ttl === undefined && delay === undefined && deliverAt === undefined) return;
+  const now = clock.now();
+  message.leavesAt = now;
+  if (delay !== undefined && deliverAt !== undefined) {
+    throw new BusError('OPTION_INVALID', "'delay' and 'deliverAt' say the same thing: give one of them");
+  }
+  if (delay !== undefined) message.dueAt = now + checkNumber('delay', delay, 0, { min: 0, max: longest });
+  if (deliverAt !== undefined) {
+    const at = deliverAt instanceof Date ? deliverAt.getTime() : deliverAt;
+    message.dueAt = checkNumber('deliverAt', at, 0, { min: 0, max: now + longest });
+  }
+  if (ttl !== undefined) message.expiresAt = now + checkNumber('ttl', ttl, 0, { min: 1, max: longest });
 }
 
 function checkText(what: string, value: unknown, max: number): void {

@@ -1,6 +1,6 @@
 import type { Staged } from '../actors/delivery.ts';
 import type { Clock } from '../core/clock.ts';
-import { Deadlines } from '../core/deadlines.ts';
+import { type Deadline, Deadlines } from '../core/deadlines.ts';
 import { BusError, type Receipt } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
 import type { Router } from '../routing/router.ts';
@@ -93,6 +93,16 @@ export class Publisher {
     return this.#factory.create(topic, payload, options);
   }
 
+  /** Where a topic goes. */
+  routesOf(topic: string): readonly Route[] {
+    return this.#router.match(topic);
+  }
+
+  /** Sends a message to some routes, and nobody waits for it. */
+  sendTo(message: Message, routes: readonly Route[]): void {
+    this.#send(message, routes, defaultPublish).catch(() => undefined); // told as an event by who drops it
+  }
+
   /** Sends what a handler has staged. */
   async publishStaged(messages: readonly Message[]): Promise<void> {
     await Promise.all(
@@ -123,6 +133,11 @@ export class Publisher {
         new BusError('ABORTED', 'the signal was aborted before the publish', { cause: reason, receipt }),
       );
     }
+    if (routes.length === 1 && options.signal === undefined) {
+      // Most topics that are stored at all are stored once.
+      const promise = (routes[0] as Route).publishAlone?.(message, options.timeout, this); // length 1
+      if (promise !== undefined) return promise;
+    }
     let publication: Publication | undefined;
     for (const route of routes) {
       if (route.accept(message)) continue;
@@ -135,14 +150,19 @@ export class Publisher {
 
   #open(message: Message, matched: number, timeout: number): Publication {
     const publication = new Publication(message, matched, timeout);
+    this.await(publication, timeout);
+    return publication;
+  }
+
+  /** Ends a wait after `timeout` milliseconds. */
+  await(deadline: Deadline, timeout: number): void {
     let deadlines = this.#deadlines.get(timeout);
     if (deadlines === undefined) {
       if (this.#deadlines.size >= maxTimeouts) this.#forgetIdle();
       deadlines = new Deadlines(this.#clock, timeout);
       this.#deadlines.set(timeout, deadlines);
     }
-    deadlines.add(publication);
-    return publication;
+    deadlines.add(deadline);
   }
 
   #forgetIdle(): void {

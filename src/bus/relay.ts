@@ -1,6 +1,7 @@
 import { Ring } from '../core/ring.ts';
+import { flow } from '../wire/flow.ts';
 import type { ControlFrame } from '../wire/frame.ts';
-import { type DataWriter, flow, type Parcel } from '../wire/pack.ts';
+import type { DataWriter, Parcel } from '../wire/pack.ts';
 import type { Link, Receiver, Sender } from './link.ts';
 import { firstAllowance } from './outbox.ts';
 
@@ -49,6 +50,7 @@ export class Lane {
 interface Passing {
   readonly number: number;
   readonly parcel: Parcel | undefined;
+  readonly attempt: number;
 }
 
 /**
@@ -70,12 +72,12 @@ export class RelayStream implements Sender, Receiver {
   #open = true;
 
   constructor(from: Link, to: Link, lane: Lane, open: ControlFrame & { type: 'open' }) {
-    const { stream, target, incarnation, mailbox, source, origin, from: first } = open;
+    const { type: _, stream, ...route } = open;
     this.#from = from;
     this.#fromStream = stream;
     this.#to = to;
     this.#lane = lane;
-    this.#route = { target, incarnation, mailbox, source, origin, from: first };
+    this.#route = route;
     this.#expect = open.from;
     this.#allow = open.from - 1 + firstAllowance;
     to.attach(this);
@@ -83,7 +85,7 @@ export class RelayStream implements Sender, Receiver {
 
   // Receiver, on the incoming link
 
-  receive(number: number, parcel: Parcel | undefined): void {
+  receive(number: number, parcel: Parcel | undefined, attempt: number): void {
     if (number > this.#expect) {
       if (!this.#rewinding) this.#rewind();
       return;
@@ -97,7 +99,7 @@ export class RelayStream implements Sender, Receiver {
     this.#rewinding = false;
     this.#expect = number + 1;
     this.#lane.enter(parcel === undefined ? 0 : parcel.size);
-    this.#queue.push({ number, parcel });
+    this.#queue.push({ number, parcel, attempt });
     this.#to.notify(this);
   }
 
@@ -126,7 +128,7 @@ export class RelayStream implements Sender, Receiver {
       const next = this.#queue.shift();
       if (next === undefined) break;
       this.#lane.leave(next.parcel === undefined ? 0 : next.parcel.size);
-      writer.add(this.stream, next.number, next.parcel);
+      writer.add(this.stream, next.number, next.parcel, next.attempt);
     }
     this.#lane.release();
     return this.#queue.size > 0;

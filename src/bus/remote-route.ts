@@ -27,10 +27,11 @@ export interface RemoteHost {
 let lastMessage: Message | undefined;
 let lastParcel: Parcel | undefined;
 
-function parcelOf(message: Message): Parcel {
+/** @param origin this node's: what others have numbered, and a handler here has staged, bears its whole id. */
+function parcelOf(message: Message, origin: string): Parcel {
   if (lastMessage === message && lastParcel !== undefined) return lastParcel;
   lastMessage = message;
-  lastParcel = Parcel.of(message);
+  lastParcel = Parcel.of(message, origin);
   return lastParcel;
 }
 
@@ -39,6 +40,7 @@ export class RemoteRoute implements Route {
   readonly subscription: string;
   readonly node: string;
   readonly pattern: Pattern;
+  readonly durable = undefined;
   readonly retry: Readonly<RetryPolicy>;
   readonly #host: RemoteHost;
   readonly #incarnation: string;
@@ -76,7 +78,7 @@ export class RemoteRoute implements Route {
   emit(message: Message): boolean {
     const outbox = this.#open();
     if (!outbox.hasRoom) return false;
-    outbox.enter(parcelOf(message), undefined);
+    outbox.enter(parcelOf(message, this.#host.origin), undefined);
     return true;
   }
 
@@ -91,7 +93,7 @@ export class RemoteRoute implements Route {
     }
     const outbox = this.#open();
     const ticket = new RemoteTicket(this, outbox, publication);
-    const entry = outbox.enter(parcelOf(message), ticket);
+    const entry = outbox.enter(parcelOf(message, this.#host.origin), ticket);
     if (entry === undefined) {
       publication.failed(this, 'MAILBOX_FULL');
       return;

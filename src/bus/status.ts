@@ -1,6 +1,14 @@
+import type { SubscriptionStats } from '../actors/subscriber-options.ts';
 import type { TreeNode } from '../actors/supervisor.ts';
 import type { BusState } from '../core/lifecycle.ts';
 import type { RetryPolicy } from '../core/retry.ts';
+import { mailboxStats } from './durable-attachment.ts';
+import type { LinkStatus, MemberStatus } from './member-status.ts';
+import type { Network } from './network.ts';
+import type { ResolvedOptions } from './options.ts';
+import type { SpoolStatus } from './spools.ts';
+import { bytesOf } from './store-source.ts';
+import type { Storehouse } from './storehouse.ts';
 import type { SubscriptionStatus } from './subscriptions.ts';
 
 /** A node at a glance. */
@@ -19,32 +27,29 @@ export interface BusStatus {
   links: LinkStatus[];
   /** Of another node: the first 1,000. */
   subscriptions: SubscriptionStatus[];
+  /** The durable mailboxes whose home it is. Of another node: the first 1,000. */
+  mailboxes: MailboxStatus[];
+  /** What is written on it for durable mailboxes of other nodes. */
+  spools: SpoolStatus[];
   deadLetters: { size: number; limit: number };
+  /** Of a node with a dataDir. */
+  store?: StoreStatus;
   /** The supervision tree. */
   tree: TreeNode;
 }
 
-/** A member as a node sees it. */
-export interface MemberStatus {
-  node: string;
-  incarnation: string;
-  leader: boolean;
-  /** This node itself is always alive. */
-  state: 'alive' | 'suspect';
-  /** Whether this node can reach it now. */
-  reachable: boolean;
-  subscriptions: number;
-}
-
-/** A link as the node at one end sees it. */
-export interface LinkStatus {
-  node: string;
-  /** Where the other end is. */
-  remote: string;
-  /** Bytes since the link opened. */
-  sent: number;
-  received: number;
-  streams: { out: number; in: number };
+/** The store of a node. */
+export interface StoreStatus {
+  folder: string;
+  /** What it takes on disk; left out when that cannot be told now. */
+  bytes?: number;
+  /** Batches that were written since the start, and how many of them to the medium. */
+  commits: number;
+  synced: number;
+  /** A commit has failed, and the store is not open again yet. */
+  failed: boolean;
+  /** How many events `store.gap` there were: each tells of messages that were not where they should have been. */
+  gaps: number;
 }
 
 /** Where a topic would go. */
@@ -53,11 +58,76 @@ export interface Explanation {
   routes: { subscription: string; node: string; pattern: string; reachable: boolean; retry: RetryPolicy }[];
 }
 
+/** A durable mailbox on its home. */
+export interface MailboxStatus extends SubscriptionStats {
+  /** `<service>/<name>`. */
+  name: string;
+  pattern: string;
+  /** Messages that wait for a time: delayed, or for their next attempt. They count as waiting. */
+  parked: number;
+  /** Attached consumers, here and on other nodes. */
+  consumers: number;
+}
+
+/** What a status is made of. */
+export interface StatusSource {
+  readonly options: ResolvedOptions;
+  readonly incarnation: string;
+  readonly state: BusState;
+  readonly network: Network | undefined;
+  readonly subscriptions: SubscriptionStatus[];
+  readonly storehouse: Storehouse;
+  readonly gaps: number;
+  readonly tree: TreeNode;
+}
+
+/** A node at a glance. */
+export function statusOf({ options, incarnation, state, network, storehouse, ...rest }: StatusSource): BusStatus {
+  const { node, cluster, role, limits, dataDir } = options;
+  const { leader, address } = network ?? {};
+  return {
+    node,
+    incarnation,
+    cluster,
+    state,
+    role,
+    ...(address === undefined ? {} : { address }),
+    ...(leader === undefined ? {} : { leader }),
+    members: network?.members() ?? [],
+    links: network?.links() ?? [],
+    subscriptions: rest.subscriptions,
+    mailboxes: [...storehouse.mailboxes].map(({ mailbox, route }) => ({
+      name: mailbox.name,
+      pattern: route.pattern.text,
+      parked: mailbox.parked,
+      consumers: mailbox.consumers,
+      ...mailboxStats(mailbox),
+    })),
+    spools: storehouse.spools.status(),
+    deadLetters: { size: storehouse.deadLetters.size, limit: limits.deadLetters },
+    ...(dataDir === undefined ? {} : { store: storeStatus(dataDir, storehouse, rest.gaps) }),
+    tree: rest.tree,
+  };
+}
+
+function storeStatus(folder: string, { admin }: Storehouse, gaps: number): StoreStatus {
+  const { counts, error } = admin.commits;
+  const bytes = bytesOf(folder);
+  return { folder, ...(bytes === undefined ? {} : { bytes }), ...counts, failed: error !== undefined, gaps };
+}
+
 /** How many subscriptions a status lists for another node, so that it fits into one frame. */
 const mostListed = 1000;
 
 /** A status that fits into one frame. */
 export function brief(status: BusStatus): BusStatus {
   const trim = (node: TreeNode): TreeNode => ({ ...node, children: node.children.slice(0, mostListed).map(trim) });
-  return { ...status, subscriptions: status.subscriptions.slice(0, mostListed), tree: trim(status.tree) };
+  const { subscriptions, mailboxes, spools, tree } = status;
+  return {
+    ...status,
+    subscriptions: subscriptions.slice(0, mostListed),
+    mailboxes: mailboxes.slice(0, mostListed),
+    spools: spools.slice(0, mostListed),
+    tree: trim(tree),
+  };
 }

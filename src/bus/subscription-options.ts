@@ -1,18 +1,39 @@
+import { type Filter, FilterChain } from '../actors/filters.ts';
 import type { MailboxLimits, Overflow } from '../actors/mailbox.ts';
+import type { Durability, LatestOnly } from '../actors/mailbox-policy.ts';
+import { BusError } from '../core/errors.ts';
 import { defaultRetry, type RetryPolicy } from '../core/retry.ts';
 import { checkName } from '../core/topic.ts';
-import { checkChoice, checkKnown, checkNumber, checkObject } from './checks.ts';
+import { checkChoice, checkFlag, checkKnown, checkNumber, checkObject } from './checks.ts';
 
 /** What `subscribe()` and `consume()` take beside pattern and handler. */
 export interface SubscriptionOptions {
   /** Unique within the node: `[A-Za-z0-9_.-]{1,128}`. @default 'sub-1', 'sub-2', ... */
   name?: string;
+  /**
+   * Keeps its messages in a store, across restarts, for all consumers of the same name anywhere in the cluster. Needs a
+   * `name`, and a `dataDir` here or at the leader. @default false
+   */
+  durable?: boolean;
+  /** When a stored message counts as stored. @default the bus' `durability` */
+  durability?: Durability;
+  /** Changes the options of a durable mailbox that exists already to these, instead of `NAME_TAKEN`. @default false */
+  update?: boolean;
   /** How failed messages are tried again. */
   retry?: Partial<RetryPolicy>;
   /** How much the mailbox holds, and what happens when it is full. */
   limits?: Partial<MailboxLimits>;
+  /** Keeps only the newest message: of the whole subscription, or of each topic. @default false */
+  latestOnly?: boolean | 'topic';
+  /** A message has to pass all of them: `maxSize()`, `minPeriod()`, and functions that see the message. @default none */
+  filters?: readonly Filter[];
   /** How many messages are handled at a time. @default 1 */
   concurrency?: number;
+  /**
+   * Of a durable subscription: how many deliveries this consumer may hold whose settlement is not stored; after a crash as
+   * many may come twice. @default `concurrency` over a link; the larger of it and 256 on the mailbox's home
+   */
+  credit?: number;
   /** How long an attempt may take, in milliseconds. @default 30_000 */
   timeout?: number;
 }
@@ -20,35 +41,73 @@ export interface SubscriptionOptions {
 /** The options with every default filled in. */
 export interface ResolvedSubscription {
   readonly name: string | undefined;
+  readonly durable: boolean;
+  readonly durability: Durability | undefined;
+  readonly update: boolean;
+  readonly latestOnly: LatestOnly;
+  readonly filters: FilterChain;
+  readonly credit: number | undefined;
+  /** Which options of the mailbox were given. */
+  readonly given: ReadonlySet<string>;
   readonly retry: Readonly<RetryPolicy>;
   readonly limits: Readonly<MailboxLimits>;
   readonly concurrency: number;
   readonly timeout: number;
 }
 
-const known = ['name', 'retry', 'limits', 'concurrency', 'timeout'];
-const durable = 'durable mailboxes come in a later version';
+const known = [
+  'name',
+  'durable',
+  'durability',
+  'update',
+  'retry',
+  'limits',
+  'latestOnly',
+  'filters',
+  'concurrency',
+  'credit',
+  'timeout',
+];
 const later = {
-  durable,
-  update: durable,
-  latestOnly: durable,
-  filters: durable,
-  receive: durable,
   schema: 'typed topics come in a later version',
   group: 'groups come in a later version',
 };
 const overflows: readonly Overflow[] = ['block', 'reject', 'drop-oldest', 'drop-newest'];
+const durabilities: readonly Durability[] = ['fsync', 'os'];
 const day = 86_400_000;
+/** Ages, in milliseconds: up to ten years. */
+const longest = { min: 1, max: 3650 * day };
 
 /** Checks what the user gave and fills in the defaults. @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`. */
 export function resolveSubscription(options: SubscriptionOptions = {}): ResolvedSubscription {
   checkObject('subscription options', options);
   checkKnown('subscription options', options, known, later);
-  if (options.name !== undefined) checkName('subscription', options.name);
+  const { durable = false, update = false } = options;
+  checkFlag('durable', durable);
+  checkFlag('update', update);
+  if (options.name !== undefined) checkFullName(options.name, durable);
+  else if (durable)
+    throw new BusError('OPTION_INVALID', 'a durable subscription needs a name: it is found again by it');
+  if (!durable) {
+    for (const name of ['durability', 'update', 'credit'] as const) {
+      if (options[name] !== undefined) throw new BusError('OPTION_INVALID', `'${name}' goes only with durable: true`);
+    }
+  }
   return {
     name: options.name,
+    durable,
+    durability:
+      options.durability === undefined
+        ? undefined
+        : checkChoice('durability', options.durability, 'fsync', durabilities),
+    update,
+    latestOnly: checkChoice('latestOnly', options.latestOnly, false, [false, true, 'topic'] as const),
+    filters: new FilterChain(options.filters),
+    credit:
+      options.credit === undefined ? undefined : checkNumber('credit', options.credit, 1, { min: 1, max: 1_000_000 }),
+    given: new Set(Object.keys(options).filter((name) => options[name as keyof SubscriptionOptions] !== undefined)),
     retry: resolveRetry(options.retry),
-    limits: resolveLimits(options.limits),
+    limits: resolveLimits(options.limits, durable),
     concurrency: checkNumber('concurrency', options.concurrency, 1, { min: 1, max: 1_000_000 }),
     timeout: checkNumber('timeout', options.timeout, 30_000, { min: 1, max: day }),
   };
@@ -71,12 +130,34 @@ function resolveRetry(given: Partial<RetryPolicy> = {}): RetryPolicy {
   };
 }
 
-function resolveLimits(given: Partial<MailboxLimits> = {}): MailboxLimits {
+/** How much a mailbox holds, unless it is told otherwise: in memory, and on disk. */
+const defaultLimits = {
+  memory: { messages: 10_000, bytes: 16 * 1024 * 1024, overflow: 'block' },
+  disk: { messages: 1_000_000, bytes: 2 * 1024 ** 3, overflow: 'reject' },
+} as const;
+
+function resolveLimits(given: Partial<MailboxLimits> = {}, durable = false): MailboxLimits {
   checkObject('limits', given);
-  checkKnown('limits', given, ['messages', 'bytes', 'overflow'], { age: durable });
+  checkKnown('limits', given, ['messages', 'bytes', 'age', 'overflow', 'deadLetters']);
+  const { messages, bytes, overflow } = durable ? defaultLimits.disk : defaultLimits.memory;
+  const { deadLetters = false, age } = given;
+  checkFlag('limits.deadLetters', deadLetters);
   return {
-    messages: checkNumber('limits.messages', given.messages, 10_000, { min: 1, max: 100_000_000 }),
-    bytes: checkNumber('limits.bytes', given.bytes, 16 * 1024 * 1024, { min: 1, max: Number.MAX_SAFE_INTEGER }),
-    overflow: checkChoice('limits.overflow', given.overflow, 'block', overflows),
+    messages: checkNumber('limits.messages', given.messages, messages, { min: 1, max: 100_000_000 }),
+    bytes: checkNumber('limits.bytes', given.bytes, bytes, { min: 1, max: Number.MAX_SAFE_INTEGER }),
+    age: age === Number.POSITIVE_INFINITY ? age : checkNumber('limits.age', age, Number.POSITIVE_INFINITY, longest),
+    overflow: checkChoice('limits.overflow', given.overflow, overflow, overflows),
+    deadLetters,
   };
+}
+
+/** A name within one's own service, or of a durable subscription of another: `<service>/<name>`. */
+export function checkFullName(name: unknown, durable: boolean): void {
+  const cut = durable && typeof name === 'string' ? name.indexOf('/') : -1;
+  if (cut < 0) {
+    checkName('subscription', name);
+    return;
+  }
+  checkName('service', (name as string).slice(0, cut));
+  checkName('subscription', (name as string).slice(cut + 1));
 }

@@ -1,4 +1,3 @@
-import type { Subscriber } from '../actors/subscriber.ts';
 import type { SubscriptionStats } from '../actors/subscriber-options.ts';
 import type { SubscriptionState } from '../core/lifecycle.ts';
 import type { Pattern } from '../routing/pattern.ts';
@@ -12,24 +11,42 @@ export interface WaitOptions {
 
 /** What `bus.unsubscribe()` takes beside the name. */
 export interface UnsubscribeOptions extends WaitOptions {
-  /** The node whose subscription it is. @default this one */
+  /** The node whose subscription it is; a durable one is found wherever it is. @default this one */
   node?: string;
+  /** Removes a durable subscription although messages wait in it: they are gone then. @default false */
+  discard?: boolean;
+  /**
+   * The home of a durable subscription will not return: what other nodes keep for it becomes dead letters there.
+   * @default false
+   */
+  lost?: boolean;
+}
+
+/** What stands behind a subscription. */
+export interface SubscriptionDriver {
+  readonly name: string;
+  readonly state: SubscriptionState;
+  readonly closed: Promise<void>;
+  pause(): void;
+  resume(): void;
+  stats(): SubscriptionStats;
+  drain(timeout: number): Promise<void>;
 }
 
 /** What `subscribe()` resolves to. */
 export class Subscription implements AsyncDisposable {
-  readonly #subscriber: Subscriber;
+  readonly #subscriber: SubscriptionDriver;
   readonly #pattern: Pattern;
   readonly #end: (timeout: number) => Promise<void>;
 
   /** @internal */
-  constructor(subscriber: Subscriber, pattern: Pattern, end: (timeout: number) => Promise<void>) {
+  constructor(subscriber: SubscriptionDriver, pattern: Pattern, end: (timeout: number) => Promise<void>) {
     this.#subscriber = subscriber;
     this.#pattern = pattern;
     this.#end = end;
   }
 
-  /** Unique within the node. */
+  /** Unique within the node; of a durable one `<service>/<name>`, unique within the cluster. */
   get name(): string {
     return this.#subscriber.name;
   }
@@ -62,14 +79,17 @@ export class Subscription implements AsyncDisposable {
     return this.#subscriber.stats();
   }
 
-  /** Resolves when nothing waits and nothing runs, retries included. @throws {BusError} `TIMEOUT`. */
+  /**
+   * Resolves when nothing waits and nothing runs, retries included; of a durable subscription, when every settlement is
+   * stored as well. @throws {BusError} `TIMEOUT`. */
   async drain(options: WaitOptions = {}): Promise<void> {
     await this.#subscriber.drain(waitOf('drain()', options));
   }
 
   /**
-   * Ends the subscription: takes nothing more, waits for running handlers, aborts those that take longer than `timeout`,
-   * and drops what still waited, counted. Twice is harmless. Call `drain()` before to lose nothing.
+   * Ends the subscription: takes nothing more, waits for running handlers, and aborts those that take longer than
+   * `timeout`. What still waits is dropped, counted; of a durable subscription it stays in its mailbox, for whoever attaches
+   * next. Twice is harmless.
    */
   async close(options: WaitOptions = {}): Promise<void> {
     await this.#end(waitOf('close()', options));

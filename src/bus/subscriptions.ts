@@ -13,6 +13,7 @@ import type { Logger } from '../core/log.ts';
 import { compilePattern, type PatternInput } from '../routing/pattern.ts';
 import type { Router } from '../routing/router.ts';
 import type { SubscriptionEntry } from '../wire/frame.ts';
+import type { Durables } from './durables.ts';
 import { LocalRoute } from './local-route.ts';
 import type { Publisher } from './publisher.ts';
 import type { Route } from './route.ts';
@@ -28,6 +29,7 @@ export interface SubscriptionsHost {
   readonly events: EventHub;
   readonly router: Router<Route>;
   readonly deadLetters: DeadLetters;
+  readonly durables: Durables;
   readonly publisher: Publisher;
   nursery(): Nursery;
   /** Tells the cluster; resolves when it knows. */
@@ -64,6 +66,10 @@ export class Subscriptions {
     this.#host = host;
   }
 
+  has(name: string): boolean {
+    return this.#byName.has(name);
+  }
+
   get size(): number {
     return this.#byName.size;
   }
@@ -85,18 +91,22 @@ export class Subscriptions {
    */
   async create(
     input: PatternInput,
-    handler: Handler,
+    handler: Handler | null,
     options?: SubscriptionOptions,
     suggested?: string,
   ): Promise<Subscription> {
     const pattern = compilePattern(input);
+    const resolved = resolveSubscription(options);
+    if (resolved.durable && (handler === null || typeof handler === 'function')) {
+      return this.#host.durables.create(pattern, handler, resolved);
+    }
     if (typeof handler !== 'function') {
       throw new BusError(
         'OPTION_INVALID',
         `the handler of ${describe(pattern.text)} is ${describe(handler)}, not a function`,
       );
     }
-    const { name: given, ...rest } = resolveSubscription(options);
+    const { name: given, ...rest } = resolved;
     const name = given ?? this.#freeName(suggested);
     if (this.#byName.has(name)) {
       throw new BusError(

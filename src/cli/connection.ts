@@ -60,7 +60,12 @@ const refusals: readonly ErrorCode[] = [
 ];
 
 /** Joins the cluster, or opens one. @param command names the node, so that `status` shows what it is. */
-export async function connect(command: string, options: ConnectionOptions, leading?: Leading): Promise<Bus> {
+export async function connect(
+  command: string,
+  options: ConnectionOptions,
+  leading?: Leading,
+  more: Pick<BusOptions, 'service'> = {},
+): Promise<Bus> {
   const secret = secretOf(options);
   const bus: BusOptions = {
     node: options.node ?? `cli-${command}-${process.pid}-${suffix()}`,
@@ -71,6 +76,7 @@ export async function connect(command: string, options: ConnectionOptions, leadi
     ...(secret === undefined ? {} : { secret }),
     ...(leading?.listen === undefined ? {} : { listen: leading.listen }),
     ...(leading?.insecure === true ? { insecure: true } : {}),
+    ...more,
   };
   try {
     return await createBus(bus);

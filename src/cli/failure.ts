@@ -1,7 +1,7 @@
 import { BusError, type ErrorCode, toError } from '../core/errors.ts';
 
 /** What the exit code of a command says. */
-export const exitCodes = { ok: 0, failed: 1, usage: 2, connect: 3, noSubscribers: 5, timeout: 6 } as const;
+export const exitCodes = { ok: 0, failed: 1, usage: 2, connect: 3, noSubscribers: 5, timeout: 6, damaged: 7 } as const;
 
 /** The number that a process ends with. */
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];

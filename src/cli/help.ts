@@ -19,6 +19,30 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     'mailvan sub orders.created --count 1 --timeout 30s',
   ],
   status: ['mailvan status', "mailvan status --json | jq '.members[].node'"],
+  init: [
+    'mailvan init',
+    'mailvan init --config deploy/mailvan.config.json --update',
+    'mailvan init --connect tcp://10.0.8.1:1900',
+  ],
+  mailbox: [
+    'mailvan mailbox ls --data ./data',
+    "mailvan mailbox add invoices 'orders\\..*' --data ./data",
+    'mailvan mailbox peek billing/invoices --limit 5 --json --connect tcp://10.0.8.1:1900',
+    'mailvan mailbox clear invoices --service billing --data ./data',
+  ],
+  dlq: [
+    'mailvan dlq groups --data ./data',
+    'mailvan dlq ls --subscription billing/invoices --since 2h --connect tcp://10.0.8.1:1900 --node orders-1',
+    "mailvan dlq retry --error 'connection refused' --data ./data",
+    'mailvan dlq export --data ./data > letters.ndjson',
+  ],
+  store: [
+    'mailvan store verify --data ./data',
+    'mailvan store backup ./backup --data ./data',
+    'mailvan store backup monday --connect tcp://10.0.8.1:1900 --node orders-1',
+    'mailvan store stats --data ./data --json',
+  ],
+  config: ['mailvan config check', 'mailvan config check deploy/mailvan.config.json --json', 'mailvan config schema'],
 };
 
 const exitCodes = [
@@ -30,6 +54,7 @@ const exitCodes = [
   '  3  cannot connect, or a node could not be reached',
   '  5  nobody subscribed',
   '  6  time was up',
+  '  7  the store is damaged',
 ];
 
 /** What `mailvan <command> --help` prints. */
@@ -69,7 +94,8 @@ export async function overallHelp(
     '',
     ...rows,
     '',
-    'Every command but `run --lead` joins the leader at --leader, at MAILVAN_LEADER, or at tcp://127.0.0.1:1900.',
+    '`run`, `pub`, `sub` and `status` join the leader at --leader, at MAILVAN_LEADER, or at tcp://127.0.0.1:1900.',
+    '`init` and `mailbox` open the folder of a node that does not run, or join a cluster by --connect.',
     '',
     'EXAMPLES',
     '',

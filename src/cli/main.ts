@@ -14,6 +14,11 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   pub: async () => (await import('./pub.ts')).pub,
   sub: async () => (await import('./sub.ts')).sub,
   status: async () => (await import('./status.ts')).status,
+  config: async () => (await import('./config.ts')).config,
+  init: async () => (await import('./init.ts')).init,
+  mailbox: async () => (await import('./mailbox.ts')).mailbox,
+  dlq: async () => (await import('./dlq.ts')).dlq,
+  store: async () => (await import('./store.ts')).store,
 };
 
 const isHelp = (argument: string | undefined): boolean => argument === '--help' || argument === '-h';

@@ -6,7 +6,8 @@ export function textOf(message: Message): string {
   return `${message.topic}\t${plain(message.payload)}`;
 }
 
-function plain(payload: unknown): string {
+/** A value as text that breaks neither its line nor the terminal. */
+export function plain(payload: unknown): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
   if (typeof payload === 'string' && !/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(payload)) return payload;
   if (payload instanceof Uint8Array) return `base64:${base64(payload)}`;
@@ -25,7 +26,7 @@ export function jsonOf(message: Message, context: Pick<Delivery, 'attempt' | 'su
 }
 
 /** What JSON cannot say, in its words. */
-function portable(value: unknown): unknown {
+export function portable(value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString();
   if (value instanceof Uint8Array) return { base64: base64(value) };
   if (Array.isArray(value)) return value.map(portable);

@@ -1,4 +1,5 @@
-import type { BusStatus, MemberStatus } from '../bus/status.ts';
+import type { MemberStatus } from '../bus/member-status.ts';
+import type { BusStatus } from '../bus/status.ts';
 
 /** A member, with what it tells of itself or why it tells nothing. */
 export interface MemberReport extends Omit<MemberStatus, 'subscriptions'> {

@@ -1,6 +1,6 @@
 import { defineCommand } from 'citty';
 import type { Bus } from '../bus/bus.ts';
-import type { MemberStatus } from '../bus/status.ts';
+import type { MemberStatus } from '../bus/member-status.ts';
 import { deferred } from '../core/async.ts';
 import { systemClock } from '../core/clock.ts';
 import { BusError, toError } from '../core/errors.ts';

@@ -1,6 +1,14 @@
 import type { Clock, Timer } from '../core/clock.ts';
-import type { ControlFrame, Epoch, Hello, MemberChange, MemberEntry, SubscriptionEntry } from '../wire/frame.ts';
-import { fitting, type Member, type Registry } from './registry.ts';
+import type {
+  ControlFrame,
+  DurableEntry,
+  Epoch,
+  Hello,
+  MemberChange,
+  MemberEntry,
+  SubscriptionEntry,
+} from '../wire/frame.ts';
+import { fitting, fittingDurables, type Member, type Registry } from './registry.ts';
 
 /** What the leader needs of its surroundings. */
 export interface LeaderHost {
@@ -31,6 +39,8 @@ interface Follower {
   /** Something was sent that it has not confirmed yet: what changes meanwhile is merged. */
   busy: boolean;
   readonly dirty: Map<string, Dirty>;
+  /** The durable subscriptions that it has not been told of, by name. */
+  readonly durables: Set<string>;
   /** Whether it has been told that the leader has settled. */
   toldSettled: boolean;
 }
@@ -96,36 +106,61 @@ export class Leader {
   }
 
   /** A member's link has opened and it has told its part. */
-  join(hello: Hello, part: { version: number; subscriptions: readonly SubscriptionEntry[] }): void {
+  join(
+    hello: Hello,
+    part: { version: number; subscriptions: readonly SubscriptionEntry[]; durables: readonly DurableEntry[] },
+  ): void {
     const { node, incarnation } = hello;
     this.#downTimers.get(node)?.cancel();
     this.#downTimers.delete(node);
     const link = (this.#links.get(node) ?? 0) + 1;
     this.#links.set(node, link);
     // Busy from the start: the change below must not reach it before its snapshot, or an empty delta would pass for one.
-    const follower: Follower = { sent: 0, applied: 0, busy: true, dirty: new Map(), toldSettled: this.#settled };
+    const follower: Follower = {
+      sent: 0,
+      applied: 0,
+      busy: true,
+      dirty: new Map(),
+      durables: new Set(),
+      toldSettled: this.#settled,
+    };
     this.#followers.set(node, follower);
     const known = this.#host.registry.get(node);
     const before = known?.incarnation === incarnation ? [...known.subscriptions.keys()] : [];
     const after = new Set(part.subscriptions.map((entry) => entry.id));
     const remove = before.filter((id) => !after.has(id));
+    for (const entry of part.durables) this.#host.registry.applyDurable(entry);
     this.#change({ node, incarnation, state: 'alive', link, add: part.subscriptions, remove });
     this.#snapshot(node, follower);
     this.#track(node, part.version);
   }
 
   /** A member has changed its part. */
-  part(node: string, part: { version: number; add: readonly SubscriptionEntry[]; remove: readonly string[] }): void {
+  part(
+    node: string,
+    part: {
+      version: number;
+      add: readonly SubscriptionEntry[];
+      remove: readonly string[];
+      durables: readonly DurableEntry[];
+    },
+  ): void {
     const member = this.#host.registry.get(node);
     if (member === undefined) return;
     const { incarnation, state, link } = member;
+    for (const entry of part.durables) this.#host.registry.applyDurable(entry);
     this.#change({ node, incarnation, state, link, add: part.add, remove: part.remove });
     this.#track(node, part.version);
   }
 
   /** The leader has changed its own part. */
-  own(version: number, add: readonly SubscriptionEntry[], remove: readonly string[]): void {
-    this.part(this.#options.node, { version, add, remove });
+  own(
+    version: number,
+    add: readonly SubscriptionEntry[],
+    remove: readonly string[],
+    durables: readonly DurableEntry[],
+  ): void {
+    this.part(this.#options.node, { version, add, remove, durables });
   }
 
   /** A member has confirmed what it was sent. */
@@ -206,6 +241,11 @@ export class Leader {
     }
   }
 
+  /** A durable subscription is another one: every member hears of it with the next delta. */
+  durableChanged(name: string): void {
+    for (const follower of this.#followers.values()) follower.durables.add(name);
+  }
+
   /** Everything that a member must know: as much of it as one frame holds, and the rest in deltas. */
   #snapshot(node: string, follower: Follower): void {
     follower.dirty.clear();
@@ -219,7 +259,8 @@ export class Leader {
         gone: undefined,
       });
     }
-    const complete = follower.dirty.size === 0;
+    for (const { name } of this.#host.registry.durables) follower.durables.add(name);
+    const complete = follower.dirty.size === 0 && follower.durables.size === 0;
     follower.sent = complete ? this.#version : 0;
     follower.busy = true;
     follower.toldSettled = complete && this.#settled;
@@ -235,7 +276,10 @@ export class Leader {
   #flush(node: string, follower: Follower): void {
     if (
       follower.busy ||
-      (follower.dirty.size === 0 && follower.sent === this.#version && follower.toldSettled === this.#settled)
+      (follower.dirty.size === 0 &&
+        follower.durables.size === 0 &&
+        follower.sent === this.#version &&
+        follower.toldSettled === this.#settled)
     )
       return;
     const changes: MemberChange[] = [];
@@ -248,7 +292,11 @@ export class Leader {
       else room = 0;
     }
     const from = follower.sent;
-    if (follower.dirty.size === 0) {
+    const { registry } = this.#host;
+    const untold = room <= 0 ? [] : [...follower.durables].flatMap((name) => registry.durableEntry(name) ?? []);
+    const durables = untold.slice(0, fittingDurables(untold));
+    for (const { name } of durables) follower.durables.delete(name);
+    if (follower.dirty.size === 0 && follower.durables.size === 0) {
       follower.sent = this.#version;
       follower.toldSettled = this.#settled;
     }
@@ -260,6 +308,7 @@ export class Leader {
       version: follower.sent,
       settled: follower.toldSettled,
       changes,
+      durables,
     });
   }
 

@@ -1,5 +1,5 @@
-import type { ControlFrame, Epoch, MemberChange, SubscriptionEntry } from '../wire/frame.ts';
-import { changeOf, fitting, type Registry } from './registry.ts';
+import type { ControlFrame, DurableEntry, Epoch, MemberChange, SubscriptionEntry } from '../wire/frame.ts';
+import { changeOf, fitting, fittingDurables, type Registry } from './registry.ts';
 
 /** What a member needs of its surroundings. */
 export interface MembershipHost {
@@ -53,16 +53,27 @@ export class Membership {
     this.#behind = 0;
     const { version, entries } = part;
     let rest = entries;
+    let durable = [...this.#host.registry.durables];
+    let more: boolean;
     do {
-      const count = fitting(rest);
-      this.#host.send({ type: 'join', version, more: count < rest.length, subscriptions: rest.slice(0, count) });
-      rest = rest.slice(count);
-    } while (rest.length > 0);
+      const subscriptions = rest.slice(0, fitting(rest));
+      // A frame holds as much of the one or of the other as it may.
+      const durables = subscriptions.length === rest.length ? durable.slice(0, fittingDurables(durable)) : [];
+      rest = rest.slice(subscriptions.length);
+      durable = durable.slice(durables.length);
+      more = rest.length > 0 || durable.length > 0;
+      this.#host.send({ type: 'join', version, more, subscriptions, durables });
+    } while (more);
   }
 
   /** This node has changed its part. */
-  announce(version: number, add: readonly SubscriptionEntry[], remove: readonly string[]): void {
-    this.#host.send({ type: 'part', version, add, remove });
+  announce(
+    version: number,
+    add: readonly SubscriptionEntry[],
+    remove: readonly string[],
+    durables: readonly DurableEntry[],
+  ): void {
+    this.#host.send({ type: 'part', version, add, remove, durables });
   }
 
   /** Takes a frame of the leader's; others are none of its business. */
@@ -75,7 +86,10 @@ export class Membership {
       this.#apply(frame.epoch, frame.members.map(changeOf), frame.version, frame.settled);
     } else if (frame.type === 'delta') {
       if (frame.from !== this.#version) this.#host.send({ type: 'resync' });
-      else this.#apply(frame.epoch, frame.changes, frame.version, frame.settled);
+      else {
+        for (const entry of frame.durables) this.#host.registry.applyDurable(entry);
+        this.#apply(frame.epoch, frame.changes, frame.version, frame.settled);
+      }
     } else if (frame.type === 'synced') {
       this.#host.synced(frame.version);
     } else if (frame.type === 'ping') {

@@ -5,7 +5,7 @@ export class Part {
   readonly #entries = new Map<string, SubscriptionEntry>();
   #version = 0;
 
-  /** Counts its changes. */
+  /** Counts its changes, those of its durable subscriptions included. */
   get version(): number {
     return this.#version;
   }

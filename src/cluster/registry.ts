@@ -1,4 +1,4 @@
-import type { MemberChange, MemberEntry, SubscriptionEntry } from '../wire/frame.ts';
+import type { DurableEntry, MemberChange, MemberEntry, SubscriptionEntry } from '../wire/frame.ts';
 
 /** A node as this one knows it. */
 export interface Member {
@@ -19,11 +19,14 @@ export interface RegistryListener {
   gone(member: Member, how: 'down' | 'left'): void;
   added(member: Member, entry: SubscriptionEntry): void;
   removed(member: Member, entry: SubscriptionEntry): void;
+  /** A durable subscription is new, or another one, or removed. */
+  durable(entry: DurableEntry, before: DurableEntry | undefined): void;
 }
 
 /** The members of the cluster with all that they have registered: the leader's original, or a member's copy. */
 export class Registry {
   readonly #members = new Map<string, Member>();
+  readonly #durables = new Map<string, DurableEntry>();
   readonly #listener: RegistryListener;
 
   constructor(listener: RegistryListener) {
@@ -36,6 +39,36 @@ export class Registry {
 
   get(node: string): Member | undefined {
     return this.#members.get(node);
+  }
+
+  /** Every durable subscription that is or was, removed ones included. */
+  get durables(): Iterable<DurableEntry> {
+    return this.#durables.values();
+  }
+
+  /** A durable subscription, by its full name; undefined also when it is removed. */
+  durable(name: string): DurableEntry | undefined {
+    const entry = this.#durables.get(name);
+    return entry?.removed === true ? undefined : entry;
+  }
+
+  /** What is known of a durable name, removed or not. */
+  durableEntry(name: string): DurableEntry | undefined {
+    return this.#durables.get(name);
+  }
+
+  /** Applies what is said of a durable subscription. @returns whether that was news. */
+  applyDurable(entry: DurableEntry): boolean {
+    const before = this.#durables.get(entry.name);
+    if (before !== undefined) {
+      if (before.version > entry.version) return false;
+      // Of the same version, being removed counts: nobody writes it twice but an operator whose home does not return.
+      if (before.version === entry.version && (before.removed || (!entry.removed && !wins(entry, before))))
+        return false;
+    }
+    this.#durables.set(entry.name, entry);
+    this.#listener.durable(entry, before);
+    return true;
   }
 
   /** Applies a change. An incarnation that is not the known one ends the known one first. */
@@ -87,6 +120,11 @@ export class Registry {
   }
 }
 
+/** Of two mailboxes that were made under one name, which one counts: everybody must say the same. */
+function wins(entry: DurableEntry, before: DurableEntry): boolean {
+  return entry.id !== before.id && entry.id < before.id;
+}
+
 /** The whole of a member, as a change that makes it known. */
 export function changeOf(member: MemberEntry): MemberChange {
   const { node, incarnation, state, link, subscriptions } = member;
@@ -103,6 +141,17 @@ export function fitting(entries: readonly SubscriptionEntry[]): number {
     const { id, name, pattern } = entries[i] as SubscriptionEntry; // i < length
     // A unit takes up to three bytes.
     bytes += 3 * (id.length + name.length + pattern.kind.length + pattern.source.length + pattern.flags.length) + 128;
+    if (i >= batch.entries || (i > 0 && bytes > batch.bytes)) return i;
+  }
+  return entries.length;
+}
+
+/** Takes as many durable entries as fit into one frame from the front of a list. @returns how many. */
+export function fittingDurables(entries: readonly DurableEntry[]): number {
+  let bytes = 0;
+  for (let i = 0; i < entries.length; i++) {
+    const { name, home, pattern } = entries[i] as DurableEntry; // i < length
+    bytes += 3 * (name.length + home.length + pattern.source.length) + 512;
     if (i >= batch.entries || (i > 0 && bytes > batch.bytes)) return i;
   }
   return entries.length;

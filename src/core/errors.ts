@@ -16,6 +16,11 @@ export const errorCodes = {
   TIMEOUT: true,
   ABORTED: false,
   CLOSED: false,
+  STORE_REQUIRED: false,
+  STORE_LOCKED: false,
+  STORE_FULL: true,
+  STORE_FAILED: true,
+  STORE_CORRUPT: false,
   ADDRESS_IN_USE: false,
   NO_LEADER: true,
   NODE_UNREACHABLE: true,
@@ -55,9 +60,9 @@ export interface Receipt {
   id: string;
   /** How many routes matched the topic. */
   matched: number;
-  /** How many durable mailboxes confirmed. Always 0 until durable mailboxes exist. */
+  /** How many durable mailboxes confirmed. */
   stored: number;
-  /** How many durable mailboxes the local spool stood in for. Always 0 until durable mailboxes exist. */
+  /** How many durable mailboxes the local spool stood in for. */
   spooled: number;
   /** The weakest durability among the durable mailboxes; `'memory'` when none matched. */
   level: 'memory' | 'os' | 'fsync';

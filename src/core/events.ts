@@ -35,6 +35,11 @@ export type BusEvent =
       error: Error;
     }
   | { type: 'message.dropped'; subscription: string; node: string; count: number; reason: DropReason }
+  | { type: 'message.expired'; subscription: string; node: string; count: number; reason: ExpiryReason }
+  | { type: 'subscription.orphaned'; subscription: string; home: string; waiting: number; since: number }
+  | { type: 'store.failed'; folder: string; error: Error }
+  | { type: 'store.recovered'; folder: string; after: number }
+  | { type: 'store.gap'; subscription: string; from: number; to: number; count: number; reason: string }
   | { type: 'link.slow'; node: string; waiting: number };
 
 /** Why a message left without having been handled or kept. */
@@ -43,6 +48,10 @@ export type DropReason =
   | 'drop-oldest'
   /** The mailbox was full and its policy drops the newest. */
   | 'drop-newest'
+  /** A newer message took its place in a mailbox that keeps only the newest. */
+  | 'superseded'
+  /** Somebody has cleared or pruned the mailbox. */
+  | 'cleared'
   /** An emitted message was refused by the mailbox on the other node. */
   | 'refused'
   /** An emitted message waited for a node that did not come back. */
@@ -51,6 +60,13 @@ export type DropReason =
   | 'closed'
   /** The dead letters were full when the node closed. */
   | 'dead-letters-full';
+
+/** Why a message was not kept any longer. */
+export type ExpiryReason =
+  /** Its time to live was over. */
+  | 'expired'
+  /** It had waited longer than its mailbox keeps messages. */
+  | 'age';
 
 /** The tag of a {@link BusEvent}. */
 export type EventType = BusEvent['type'];
@@ -74,6 +90,11 @@ const levels: Record<EventType, 'debug' | 'info' | 'warn'> = {
   'message.retried': 'debug',
   'message.dead': 'warn',
   'message.dropped': 'warn',
+  'message.expired': 'warn',
+  'subscription.orphaned': 'warn',
+  'store.failed': 'warn',
+  'store.recovered': 'info',
+  'store.gap': 'warn',
   'link.slow': 'warn',
 };
 
@@ -82,10 +103,15 @@ export const eventTypes = Object.freeze(Object.keys(levels)) as readonly EventTy
 
 /** Hands events to their listeners and to the log. */
 export class EventHub {
-  readonly #log: Logger;
+  #log: Logger;
   readonly #listeners = new Map<EventType | '*', Set<EventListener>>();
 
   constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  /** From now on it is told here. */
+  logTo(log: Logger): void {
     this.#log = log;
   }
 

@@ -31,6 +31,14 @@ export class Message<T = unknown> {
   readonly number: number;
   /** @internal Somebody has tried to read the payload in vain. */
   undecodable = false;
+  /** @internal When it expires, by this node's clock: milliseconds since the epoch; 0 for never. */
+  expiresAt = 0;
+  /** @internal When it may be delivered, in the same way; 0 for at once. */
+  dueAt = 0;
+  /** @internal When it leaves this node, in the same way; matters only where one of those is set. */
+  leavesAt = 0;
+  /** @internal It holds its payload as bytes and counts its size by them. */
+  stored = false;
   #payload: T | undefined;
   #bytes: Uint8Array | undefined;
   #decode: ((bytes: Uint8Array) => unknown) | undefined;
@@ -101,6 +109,15 @@ export class Message<T = unknown> {
     const room = Buffer.allocUnsafe(bytes.byteLength);
     room.set(bytes);
     this.#bytes = room;
+  }
+
+  /** @internal What is left of its time to live and of its delay, as they travel: set when the message is to leave. */
+  times(): { t?: number; d?: number } {
+    const { expiresAt, dueAt, leavesAt } = this;
+    return {
+      ...(expiresAt === 0 ? {} : { t: Math.max(1, expiresAt - leavesAt) }),
+      ...(dueAt === 0 ? {} : { d: Math.max(0, dueAt - leavesAt) }),
+    };
   }
 
   /** A plain object with every field, so that a message can be logged or stored as JSON. */

@@ -24,7 +24,23 @@ export const defaultRetry: Readonly<RetryPolicy> = Object.freeze({
 export type RetryDecision = { action: 'retry'; delay: number } | { action: 'dead'; reason: DeadReason };
 
 /** Why a message was given up. */
-export type DeadReason = 'attempts' | 'permanent' | 'payload';
+export type DeadReason =
+  /** They are used up. */
+  | 'attempts'
+  /** The handler said that no attempt will ever succeed. */
+  | 'permanent'
+  /** It cannot be decoded. */
+  | 'payload'
+  /** Every attempt ended with the process that made it. */
+  | 'crash'
+  /** Its time to live was over. */
+  | 'expired'
+  /** It had waited longer than the mailbox keeps messages. */
+  | 'age'
+  /** The mailbox was full and drops the oldest. */
+  | 'drop-oldest'
+  /** It was kept for a mailbox on another node, which will not return. */
+  | 'unreachable';
 
 /**
  * Decides what follows a failed attempt: exponential backoff with jitter, as in

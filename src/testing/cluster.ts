@@ -1,3 +1,4 @@
+import type { StoreSource } from '../actors/admin.ts';
 import { createVirtualRuntime } from '../actors/virtual-runtime.ts';
 import { Bus } from '../bus/bus.ts';
 import type { BusOptions } from '../bus/options.ts';
@@ -36,22 +37,23 @@ export class TestCluster {
   }
 
   /** Opens the leader. */
-  leader(node = 'lead', options: BusOptions = {}): Promise<Bus> {
-    return this.open({ node, leader: true, listen: this.#address, insecure: true, ...options });
+  leader(node = 'lead', options: BusOptions = {}, source?: StoreSource): Promise<Bus> {
+    return this.open({ node, leader: true, listen: this.#address, insecure: true, ...options }, source);
   }
 
   /** Opens a node that joins the leader. */
-  leaf(node: string, options: BusOptions = {}): Promise<Bus> {
-    return this.open({ node, leader: this.#address, ...options });
+  leaf(node: string, options: BusOptions = {}, source?: StoreSource): Promise<Bus> {
+    return this.open({ node, leader: this.#address, ...options }, source);
   }
 
-  /** Opens a bus on the host that is named like its node. */
-  async open(options: BusOptions): Promise<Bus> {
+  /** Opens a bus on the host that is named like its node. @param source its store, which outlives it. */
+  async open(options: BusOptions, source?: StoreSource): Promise<Bus> {
     const { clock, network } = this;
     const parts = {
       clock,
       transport: network.transport(options.node ?? 'host'),
       runtime: (name: string) => createVirtualRuntime({ name, clock }),
+      ...(source === undefined ? {} : { source }),
     };
     const bus = await this.until(Bus.open({ logger: silentLogger, ...options }, parts));
     this.#nodes.add(bus);
@@ -80,6 +82,21 @@ export class TestCluster {
     for (const other of others) this.network.reset(bus.node, other.node);
     for (const other of others) this.network.cut(bus.node, other.node);
     this.#nodes.delete(bus);
+  }
+
+  /**
+   * Ends a node's process: its connections break, and another life of it can be opened. Its store must take nothing more
+   * when this is called. @param others the nodes that it may have links to.
+   */
+  async kill(bus: Bus, others: readonly string[]): Promise<void> {
+    const { network, clock } = this;
+    this.#nodes.delete(bus);
+    for (const other of others) network.cut(bus.node, other);
+    for (const other of others) network.reset(bus.node, other);
+    await clock.settle();
+    bus.close({ timeout: 0 }).catch(() => undefined);
+    await clock.advance(5);
+    for (const other of others) network.heal(bus.node, other);
   }
 
   /** Closes every node that is open, the leaves first. */

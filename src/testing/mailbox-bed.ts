@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { Delivery, type DeliveryOwner } from '../actors/delivery.ts';
-import type { Mailbox, MailboxHost, MailboxLimits, RoomWaiter } from '../actors/mailbox.ts';
+import type { Mailbox, MailboxHost, MailboxLimits } from '../actors/mailbox.ts';
+import type { RoomWaiter } from '../actors/room.ts';
 import { silentLogger } from '../core/log.ts';
 import { Message } from '../core/message.ts';
 import { VirtualClock } from '../core/virtual-clock.ts';
@@ -60,7 +61,14 @@ export class MailboxBed {
         this.dropped.push(delivery.message.id);
       },
     };
-    this.mailbox = create(host, { messages: 100, bytes: 1_000_000, overflow: 'block', ...limits });
+    this.mailbox = create(host, {
+      messages: 100,
+      bytes: 1_000_000,
+      age: Number.POSITIVE_INFINITY,
+      overflow: 'block',
+      deadLetters: false,
+      ...limits,
+    });
   }
 
   /** A delivery of the first attempt, numbered in order of making. */

@@ -42,7 +42,7 @@ export class TcpTransport implements Transport {
         fail(new BusError('TIMEOUT', `no answer within ${options.timeout} ms`));
       });
       const where: NetConnectOpts =
-        address.scheme === 'unix' ? { path: address.path } : { host: address.host, port: address.port, noDelay: true };
+        address.scheme === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
       socket.once('error', fail);
       socket.connect(where, () => {
         if (isSelf(socket)) {
@@ -51,6 +51,8 @@ export class TcpTransport implements Transport {
         }
         timer.cancel();
         socket.off('error', fail);
+        // Here, because connect() overlooks the option of that name: two small frames in a row waited 44 ms (measured).
+        if (address.scheme !== 'unix') socket.setNoDelay(true);
         resolve(new SocketConnection(socket, remoteOf(socket, address), this.#clock));
       });
     });

@@ -65,6 +65,39 @@ export interface SubscriptionEntry {
   };
 }
 
+/** One durable subscription as every node knows it: the highest version counts, and it goes only by being `removed`. */
+export interface DurableEntry {
+  /** `<service>/<name>`. */
+  readonly name: string;
+  /** The mailbox's id, new at each creation. */
+  readonly id: string;
+  readonly version: number;
+  /** The node whose store holds the mailbox. */
+  readonly home: string;
+  readonly removed: boolean;
+  /** Its home will not return: what publishers have kept for it becomes dead letters. */
+  readonly lost?: boolean;
+  readonly pattern: SubscriptionEntry['pattern'];
+  /** What its home does with its messages. */
+  readonly policy: PolicyEntry;
+}
+
+/** The options of a durable mailbox. */
+export interface PolicyEntry {
+  readonly retry: SubscriptionEntry['retry'];
+  readonly limits: {
+    readonly messages: number;
+    readonly bytes: number;
+    /** Milliseconds; left out where it is infinite. */
+    readonly age?: number;
+    readonly overflow: string;
+    readonly deadLetters: boolean;
+  };
+  readonly latestOnly: boolean | string;
+  readonly filters: readonly Readonly<Record<string, number>>[];
+  readonly durability: string;
+}
+
 /** One member with everything that it has registered. */
 export interface MemberEntry {
   readonly node: string;
@@ -101,12 +134,15 @@ export type ControlFrame =
       readonly version: number;
       readonly more: boolean;
       readonly subscriptions: readonly SubscriptionEntry[];
+      /** Every one that the member knows of. */
+      readonly durables: readonly DurableEntry[];
     }
   | {
       readonly type: 'part';
       readonly version: number;
       readonly add: readonly SubscriptionEntry[];
       readonly remove: readonly string[];
+      readonly durables: readonly DurableEntry[];
     }
   | { readonly type: 'synced'; readonly version: number }
   | {
@@ -123,6 +159,7 @@ export type ControlFrame =
       readonly version: number;
       readonly settled: boolean;
       readonly changes: readonly MemberChange[];
+      readonly durables: readonly DurableEntry[];
     }
   | { readonly type: 'applied'; readonly version: number }
   | { readonly type: 'resync' }
@@ -135,6 +172,14 @@ export type ControlFrame =
       readonly source: string;
       readonly origin: string;
       readonly from: number;
+      /** The messages have their receipts: they are never refused for want of room. */
+      readonly kept?: boolean;
+      /** The publisher's node has nothing left of its earlier lives. */
+      readonly only?: boolean;
+      /** The publisher's node has a store: its numbers go on after a restart. */
+      readonly lasting?: boolean;
+      /** Set when the stream brings deliveries to a consumer, by its id. */
+      readonly consumer?: string;
     }
   | { readonly type: 'shut'; readonly stream: number }
   | {
@@ -227,11 +272,34 @@ const optional =
     value === undefined || check(value);
 
 const epoch = shapeOf({ term: count, start: count });
+const retry = shapeOf({ attempts: number, delay: number, factor: number, maxDelay: number, jitter: number });
 const subscription = shapeOf({
   id: text,
   name: text,
   pattern: shapeOf({ kind: text, source: (value) => typeof value === 'string' && value.length <= 65_536, flags: text }),
-  retry: shapeOf({ attempts: number, delay: number, factor: number, maxDelay: number, jitter: number }),
+  retry,
+});
+const durable = shapeOf({
+  name: text,
+  id: text,
+  version: count,
+  home: text,
+  removed: flag,
+  lost: optional(flag),
+  pattern: shapeOf({ kind: text, source: (value) => typeof value === 'string' && value.length <= 65_536, flags: text }),
+  policy: shapeOf({
+    retry,
+    limits: shapeOf({
+      messages: count,
+      bytes: count,
+      age: (value) => value === undefined || count(value),
+      overflow: oneOf('block', 'reject', 'drop-oldest', 'drop-newest'),
+      deadLetters: flag,
+    }),
+    latestOnly: oneOf(true, false, 'topic'),
+    filters: listOf(shapeOf({ maxSize: optional(count), minPeriod: optional(count) })),
+    durability: oneOf('fsync', 'os'),
+  }),
 });
 const member = { node: text, incarnation: text, link: count };
 const greeting = {
@@ -253,8 +321,8 @@ const shapes: Record<ControlType, Record<string, Check>> = {
   reject: { code: text, detail: text },
   ping: { version: count },
   leave: {},
-  join: { version: count, more: flag, subscriptions: listOf(subscription) },
-  part: { version: count, add: listOf(subscription), remove: listOf(text) },
+  join: { version: count, more: flag, subscriptions: listOf(subscription), durables: listOf(durable) },
+  part: { version: count, add: listOf(subscription), remove: listOf(text), durables: listOf(durable) },
   synced: { version: count },
   snapshot: {
     epoch,
@@ -275,10 +343,23 @@ const shapes: Record<ControlType, Record<string, Check>> = {
         remove: listOf(text),
       }),
     ),
+    durables: listOf(durable),
   },
   applied: { version: count },
   resync: {},
-  open: { stream: count, target: text, incarnation: text, mailbox: text, source: text, origin: text, from: position },
+  open: {
+    stream: count,
+    target: text,
+    incarnation: text,
+    mailbox: text,
+    source: text,
+    origin: text,
+    from: position,
+    kept: optional(flag),
+    only: optional(flag),
+    lasting: optional(flag),
+    consumer: optional(text),
+  },
   shut: { stream: count },
   request: { id: count, source: text, target: text, method: text, params: anything },
   reply: { id: count, target: text, error: optional(shapeOf({ code: text, message: text })) },

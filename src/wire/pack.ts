@@ -42,18 +42,25 @@ export class Parcel {
     this.publishedAt = publishedAt;
   }
 
-  static of(message: Message): Parcel {
-    const { topic, key, headers, number, publishedAt } = message;
-    const hasHeaders = Object.keys(headers).length > 0;
-    const extra =
-      key === undefined && number !== 0 && !hasHeaders
-        ? undefined
-        : encodeControl({
-            ...(key === undefined ? {} : { k: key }),
-            ...(hasHeaders ? { h: headers } : {}),
-            ...(number === 0 ? { i: message.id } : {}),
-          });
-    return new Parcel(topic, extra, message.bytes(encodePayload), number, publishedAt);
+  /** As `of`, with the publisher's node and origin, which a delivery to a consumer tells. */
+  static delivery(message: Message): Parcel {
+    const { topic, source, origin, number, publishedAt } = message;
+    return new Parcel(
+      topic,
+      extraOf(message, number, { s: source, ...(number === 0 ? {} : { o: origin }) }),
+      message.bytes(encodePayload),
+      number,
+      publishedAt,
+    );
+  }
+
+  /**
+   * @param origin that of the stream it travels in: a message that was numbered by another bears its whole id.
+   */
+  static of(message: Message, origin = message.origin): Parcel {
+    const { topic, publishedAt } = message;
+    const number = message.origin === origin ? message.number : 0;
+    return new Parcel(topic, extraOf(message, number, undefined), message.bytes(encodePayload), number, publishedAt);
   }
 
   /** What it counts against windows and lanes, in bytes. */
@@ -64,9 +71,11 @@ export class Parcel {
   /**
    * The message that it carries. The payload is decoded when a handler reads it.
    *
+   * @param now this node's clock, by which times to live and delays count from here on.
+   * @param home whether the sender is the home of a mailbox, which tells whose message it was.
    * @throws {BusError} `PROTOCOL_ERROR` when key, headers or id are not what they should be.
    */
-  open(source: string, origin: string): Message {
+  open(source: string, origin: string, now: number, home = false): Message {
     const size = this.bytes.length + this.topic.length + 64;
     if (this.extra === undefined) {
       return new Message(
@@ -83,26 +92,63 @@ export class Parcel {
         decodePayload,
       );
     }
-    const { k: key, h: headers, i: id } = decodeControl(this.extra);
+    const { k: key, h: headers, i: id, t: ttl, d: delay, s: from, o: numbered } = decodeControl(this.extra);
     if (key !== undefined && typeof key !== 'string') throw broken('a key is no string');
     if (id !== undefined && typeof id !== 'string') throw broken('an id is no string');
     if (headers !== undefined && !isHeaders(headers)) throw broken('headers are no strings');
+    if (ttl !== undefined && typeof ttl !== 'number') throw broken('a time to live is no number');
+    if (delay !== undefined && typeof delay !== 'number') throw broken('a delay is no number');
     const whole = size + this.extra.length;
     const number = id === undefined ? this.idNumber : 0;
-    return new Message(
+    const told = home && typeof from === 'string' ? from : source;
+    const start = home && typeof numbered === 'string' ? numbered : origin;
+    const message = new Message(
       this.topic,
       undefined,
       headers,
       key,
       this.publishedAt,
-      source,
+      told,
       whole,
-      id ?? origin,
+      id ?? start,
       number,
       this.bytes,
       decodePayload,
     );
+    if (ttl !== undefined) message.expiresAt = now + ttl;
+    if (delay !== undefined) message.dueAt = now + delay;
+    return message;
   }
+}
+
+let lastTold = '';
+let lastExtra: Uint8Array | undefined;
+
+/** What a message has beside topic and payload, encoded; most have nothing, or all the same. */
+function extraOf(
+  message: Message,
+  number: number,
+  told: { s: string; o?: string } | undefined,
+): Uint8Array | undefined {
+  const { key, headers, expiresAt, dueAt } = message;
+  let plain = key === undefined && number !== 0 && expiresAt === 0 && dueAt === 0;
+  if (plain) for (const _ in headers) plain = false;
+  if (plain) {
+    if (told === undefined) return undefined;
+    const both = `${told.s}/${told.o}`;
+    if (both !== lastTold) {
+      lastTold = both;
+      lastExtra = encodeControl(told);
+    }
+    return lastExtra;
+  }
+  return encodeControl({
+    ...told,
+    ...(key === undefined ? {} : { k: key }),
+    ...(Object.keys(headers).length === 0 ? {} : { h: headers }),
+    ...(number === 0 ? { i: message.id } : {}),
+    ...message.times(),
+  });
 }
 
 let lastFrame = 0;
@@ -120,6 +166,7 @@ export class DataWriter {
   #rowTopics: number[] = [];
   #numbers: number[] = [];
   #parcels: (Parcel | undefined)[] = [];
+  #attempts: number[] = [];
   #blob = 0;
 
   /** How many rows wait for `take`. */
@@ -131,8 +178,12 @@ export class DataWriter {
     return this.#streams.length >= maxRows || this.#blob >= frameTarget;
   }
 
-  /** @param parcel undefined for a number that was given up: it is used, but nothing comes with it. */
-  add(stream: number, number: number, parcel: Parcel | undefined): void {
+  /**
+   * @param parcel undefined for a number that was given up: it is used, but nothing comes with it.
+   * @param attempt of a delivery to a consumer: which one it is.
+   */
+  add(stream: number, number: number, parcel: Parcel | undefined, attempt = 0): void {
+    this.#attempts.push(Math.min(attempt, 255));
     this.#streams.push(stream);
     this.#numbers.push(number);
     this.#parcels.push(parcel);
@@ -180,7 +231,7 @@ export class DataWriter {
         continue;
       }
       const { extra, bytes, offset } = parcel;
-      view.setUint16(at + 6, extra === undefined ? 0 : flagExtra << 8);
+      view.setUint16(at + 6, (extra === undefined ? 0 : flagExtra << 8) | (this.#attempts[row] as number));
       view.setUint32(at + 8, offset);
       view.setUint32(at + 12, bytes.length);
       view.setFloat64(at + 24, parcel.idNumber);
@@ -207,6 +258,7 @@ export class DataWriter {
     this.#rowTopics = [];
     this.#numbers = [];
     this.#parcels = [];
+    this.#attempts = [];
     this.#blob = 0;
   }
 
@@ -232,7 +284,7 @@ export class DataWriter {
 }
 
 /** Takes one row of a data frame; the parcel is undefined where a number was given up. */
-export type RowSink = (stream: number, number: number, parcel: Parcel | undefined) => void;
+export type RowSink = (stream: number, number: number, parcel: Parcel | undefined, attempt: number) => void;
 
 /** Reads the data frames of one link. */
 export class DataReader {
@@ -260,7 +312,7 @@ export class DataReader {
       if (!Number.isSafeInteger(number) || number < 1) throw broken('a message has no number');
       const flags = view.getUint8(at + 6);
       if (flags === flagVoid) {
-        sink(stream, number, undefined);
+        sink(stream, number, undefined, 0);
         continue;
       }
       const topic = this.#topics[view.getUint16(at + 4)];
@@ -279,7 +331,8 @@ export class DataReader {
       if (from + length > body.length) throw broken('a message reaches beyond its frame');
       // Not body.subarray(): of a Buffer that makes a Buffer, which takes 50 ns instead of 20 and whose slice() does not copy.
       const bytes = new Uint8Array(buffer, byteOffset + from, length);
-      sink(stream, number, new Parcel(topic, extra, bytes, view.getFloat64(at + 24), view.getFloat64(at + 32)));
+      const parcel = new Parcel(topic, extra, bytes, view.getFloat64(at + 24), view.getFloat64(at + 32));
+      sink(stream, number, parcel, view.getUint8(at + 7));
     }
   }
 
@@ -296,73 +349,6 @@ export class DataReader {
       at = end;
     }
     return at;
-  }
-}
-
-/** What a flow row says about a stream. */
-export const flow = {
-  /** Everything up to and including `number` has been taken; `allow` is the highest number that may be sent. */
-  confirm: 0,
-  /** Send again from `number`; `allow` as above. */
-  resend: 1,
-  /** `number` was refused, by the code's place in {@link refusals}. */
-  refuse: 2,
-  /** Nobody is there for this stream: wait until the registry says that the node is back. */
-  unlinked: 3,
-  /** Send again from `number`, as a relay says: nothing below it need have been taken. */
-  again: 4,
-} as const;
-
-/** The reasons for which a home refuses a single message. */
-export const refusals = ['MAILBOX_FULL', 'NOT_FOUND'] as const;
-
-/** Takes one row of a flow frame. */
-export type FlowSink = (kind: number, stream: number, number: number, allow: number) => void;
-
-const flowRow = 21;
-
-/** Gathers what is to be told to the sender of streams, and packs it into one frame. */
-export class FlowWriter {
-  #rows: number[] = [];
-
-  get empty(): boolean {
-    return this.#rows.length === 0;
-  }
-
-  add(kind: number, stream: number, number: number, allow: number): void {
-    this.#rows.push(kind, stream, number, allow);
-  }
-
-  /** The frame, with its length in front. */
-  take(): Uint8Array {
-    const rows = this.#rows;
-    const frame = Buffer.allocUnsafe(6 + (rows.length / 4) * flowRow);
-    const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
-    view.setUint32(0, frame.length - 4);
-    view.setUint8(4, protocolVersion);
-    view.setUint8(5, frameType.flow);
-    for (let i = 0, at = 6; i < rows.length; i += 4, at += flowRow) {
-      view.setUint8(at, rows[i] as number); // rows holds four numbers a row
-      view.setUint32(at + 1, rows[i + 1] as number);
-      view.setFloat64(at + 5, rows[i + 2] as number);
-      view.setFloat64(at + 13, rows[i + 3] as number);
-    }
-    this.#rows = [];
-    return frame;
-  }
-}
-
-/** @param body a frame without its length. @throws {BusError} `PROTOCOL_ERROR`. */
-export function readFlow(body: Uint8Array, sink: FlowSink): void {
-  if ((body.length - 2) % flowRow !== 0) throw broken('a flow frame is cut short');
-  const view = new DataView(body.buffer, body.byteOffset, body.length);
-  for (let at = 2; at < body.length; at += flowRow) {
-    const kind = view.getUint8(at);
-    const number = view.getFloat64(at + 5);
-    const allow = view.getFloat64(at + 13);
-    if (kind > 4 || !Number.isSafeInteger(number) || !Number.isSafeInteger(allow))
-      throw broken('a flow frame makes no sense');
-    sink(kind, view.getUint32(at + 1), number, allow);
   }
 }
 

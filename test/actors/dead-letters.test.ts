@@ -123,7 +123,7 @@ describe('replay()', () => {
     assert.ok(a !== undefined && b !== undefined && c !== undefined);
     state.cured = true;
     seen.length = 0;
-    assert.equal(await bus.deadLetters.replay([c, a, c]), 2, 'twice in the list is once');
+    assert.equal(await resolved(clock, bus.deadLetters.replay([c, a, c])), 2, 'twice in the list is once');
     await clock.settle();
     assert.deepEqual(seen, [
       ['g.c', 1],
@@ -143,7 +143,7 @@ describe('replay()', () => {
     });
     bus.emit('t', { n: 1n, at: new Date(0) }, { id: 'mine', key: 'k', headers: { h: 'v' } });
     await w.clock.advance(5000);
-    await bus.deadLetters.replay((await bus.deadLetters.list()).map(({ id }) => id));
+    await resolved(clock, bus.deadLetters.replay((await bus.deadLetters.list()).map(({ id }) => id)));
     await clock.settle();
     assert.equal(seen.length, 2);
     assert.deepEqual(seen[1], seen[0]);
@@ -162,7 +162,7 @@ describe('replay()', () => {
     cured = true;
     sub.pause();
     bus.emit('t', 'new', { key: 'k' });
-    await bus.deadLetters.replay((await bus.deadLetters.list()).map(({ id }) => id));
+    await resolved(clock, bus.deadLetters.replay((await bus.deadLetters.list()).map(({ id }) => id)));
     sub.resume();
     await clock.settle();
     assert.deepEqual(seen, ['new', 'old']);
@@ -172,7 +172,7 @@ describe('replay()', () => {
     const { w, bus, clock } = await graveyard(t);
     await bury(w, 'g.a');
     const [first] = await bus.deadLetters.list();
-    assert.equal(await bus.deadLetters.replay([first?.id ?? '']), 1);
+    assert.equal(await resolved(clock, bus.deadLetters.replay([first?.id ?? ''])), 1);
     await clock.advance(1000);
     const [second] = await bus.deadLetters.list();
     assert.equal(second?.messageId, first?.messageId);
@@ -185,7 +185,7 @@ describe('replay()', () => {
     await bury(w, 'g.a');
     seen.length = 0;
     const [a] = (await bus.deadLetters.list()).map(({ id }) => id);
-    await assert.rejects(bus.deadLetters.replay([a ?? '', 'nope']), refusal('NOT_FOUND', '"nope"'));
+    await assert.rejects(resolved(clock, bus.deadLetters.replay([a ?? '', 'nope'])), refusal('NOT_FOUND', '"nope"'));
     await clock.settle();
     assert.deepEqual(seen, []);
     assert.equal((await bus.status()).deadLetters.size, 1);
@@ -197,7 +197,7 @@ describe('replay()', () => {
     const [a] = (await bus.deadLetters.list()).map(({ id }) => id);
     await resolved(clock, sub.close());
     await assert.rejects(
-      bus.deadLetters.replay([a ?? '']),
+      resolved(clock, bus.deadLetters.replay([a ?? ''])),
       refusal('NOT_FOUND', "'graveyard'", 'subscribe it again', 'drop the letter'),
     );
     assert.equal((await bus.status()).deadLetters.size, 1);
@@ -216,7 +216,7 @@ describe('replay()', () => {
     }
     sub.pause();
     const ids = (await bus.deadLetters.list()).map(({ id }) => id);
-    await assert.rejects(bus.deadLetters.replay(ids), refusal('MAILBOX_FULL', '2 of 3'));
+    await assert.rejects(resolved(clock, bus.deadLetters.replay(ids)), refusal('MAILBOX_FULL', '2 of 3'));
     assert.equal(sub.stats().waiting, 2);
     assert.deepEqual(
       (await bus.deadLetters.list()).map(({ payload }) => payload),
@@ -230,7 +230,10 @@ describe('replay()', () => {
     const [a] = (await bus.deadLetters.list()).map(({ id }) => id);
     state.cured = true;
     seen.length = 0;
-    await Promise.allSettled([bus.deadLetters.replay([a ?? '']), bus.deadLetters.replay([a ?? ''])]);
+    await Promise.allSettled([
+      resolved(clock, bus.deadLetters.replay([a ?? ''])),
+      resolved(clock, bus.deadLetters.replay([a ?? ''])),
+    ]);
     await clock.settle();
     assert.deepEqual(seen, [['g.a', 1]]);
     assert.equal((await bus.status()).deadLetters.size, 0);
@@ -247,7 +250,7 @@ test('a letter whose payload could not be kept is never replayed as something el
   });
   bus.emit('t', { n: 1 });
   await clock.settle();
-  await bus.deadLetters.replay((await bus.deadLetters.list()).map(({ id }) => id)).catch(() => {});
+  await resolved(clock, bus.deadLetters.replay((await bus.deadLetters.list()).map(({ id }) => id))).catch(() => {});
   await clock.advance(60_000);
   assert.equal(seen.length, 1, `the handler got ${String(seen[1])} instead of what was published`);
   assert.equal((await bus.status()).deadLetters.size, 1);
@@ -255,33 +258,36 @@ test('a letter whose payload could not be kept is never replayed as something el
 
 describe('drop()', () => {
   test('throws letters away, each once, or none when one is not there', async (t) => {
-    const { w, bus } = await graveyard(t);
+    const { w, bus, clock } = await graveyard(t);
     await bury(w, 'g.a', 'g.b');
     const [a, b] = (await bus.deadLetters.list()).map(({ id }) => id);
-    await assert.rejects(bus.deadLetters.drop([a ?? '', 'nope']), refusal('NOT_FOUND'));
+    await assert.rejects(resolved(clock, bus.deadLetters.drop([a ?? '', 'nope'])), refusal('NOT_FOUND'));
     assert.equal((await bus.status()).deadLetters.size, 2);
-    assert.equal(await bus.deadLetters.drop([a ?? '', a ?? '']), 1);
+    assert.equal(await resolved(clock, bus.deadLetters.drop([a ?? '', a ?? ''])), 1);
     assert.deepEqual(topics(await bus.deadLetters.list()), ['g.b']);
-    assert.equal(await bus.deadLetters.drop([]), 0);
+    assert.equal(await resolved(clock, bus.deadLetters.drop([])), 0);
     await assert.rejects(bus.deadLetters.get(a ?? ''), refusal('NOT_FOUND'));
-    assert.equal(await bus.deadLetters.drop([b ?? '']), 1);
+    assert.equal(await resolved(clock, bus.deadLetters.drop([b ?? ''])), 1);
     assert.equal((await bus.status()).deadLetters.size, 0);
   });
 
   test('the same letter twice at a time counts once', async (t) => {
-    const { w, bus } = await graveyard(t);
+    const { w, bus, clock } = await graveyard(t);
     await bury(w, 'g.a', 'g.b');
     const [a] = (await bus.deadLetters.list()).map(({ id }) => id);
-    await Promise.allSettled([bus.deadLetters.drop([a ?? '']), bus.deadLetters.drop([a ?? ''])]);
+    await Promise.allSettled([
+      resolved(clock, bus.deadLetters.drop([a ?? ''])),
+      resolved(clock, bus.deadLetters.drop([a ?? ''])),
+    ]);
     assert.equal((await bus.status()).deadLetters.size, 1);
   });
 });
 
 test('replay() and drop() take a list of ids, and say so', async (t) => {
-  const { bus } = await world(t);
+  const { bus, clock } = await world(t);
   for (const ids of ['abc', undefined, null, 5, [5]] as unknown as string[][]) {
-    await assert.rejects(async () => bus.deadLetters.replay(ids), refusal('OPTION_INVALID'));
-    await assert.rejects(async () => bus.deadLetters.drop(ids), refusal('OPTION_INVALID'));
+    await assert.rejects(async () => resolved(clock, bus.deadLetters.replay(ids)), refusal('OPTION_INVALID'));
+    await assert.rejects(async () => resolved(clock, bus.deadLetters.drop(ids)), refusal('OPTION_INVALID'));
   }
 });
 
@@ -298,11 +304,11 @@ describe('when the dead letters are full', () => {
     assert.match(paused?.reason ?? '', /dead letters are full/);
 
     const [a, b] = (await bus.deadLetters.list()).map(({ id }) => id);
-    await bus.deadLetters.drop([a ?? '']);
+    await resolved(clock, bus.deadLetters.drop([a ?? '']));
     await clock.settle();
     assert.deepEqual(topics(await bus.deadLetters.list()), ['g.b', 'g.c']);
     assert.equal(sub.state, 'paused', 'the next one has no place, either');
-    await bus.deadLetters.drop([b ?? '']);
+    await resolved(clock, bus.deadLetters.drop([b ?? '']));
     await clock.settle();
     assert.equal(sub.state, 'active');
     assert.deepEqual(topics(await bus.deadLetters.list()), ['g.c', 'g.d']);
@@ -319,7 +325,7 @@ describe('when the dead letters are full', () => {
     assert.equal(sub.state, 'paused');
     sub.pause();
     state.cured = true;
-    await bus.deadLetters.drop((await bus.deadLetters.list()).map(({ id }) => id));
+    await resolved(clock, bus.deadLetters.drop((await bus.deadLetters.list()).map(({ id }) => id)));
     await clock.settle();
     assert.equal(sub.state, 'paused', 'pause() holds until resume()');
     sub.resume();
@@ -339,7 +345,7 @@ describe('when the dead letters are full', () => {
     sub.pause();
     for (const fail of fails) fail();
     await clock.settle();
-    await bus.deadLetters.drop((await bus.deadLetters.list()).map(({ id }) => id));
+    await resolved(clock, bus.deadLetters.drop((await bus.deadLetters.list()).map(({ id }) => id)));
     await clock.settle();
     assert.equal(sub.state, 'paused');
   });
@@ -381,7 +387,7 @@ describe('when the dead letters are full', () => {
     sub.resume();
     await clock.settle();
     assert.deepEqual(seen, ['bad', 'worse']);
-    await bus.deadLetters.drop((await bus.deadLetters.list()).map(({ id }) => id));
+    await resolved(clock, bus.deadLetters.drop((await bus.deadLetters.list()).map(({ id }) => id)));
     await clock.settle();
     assert.deepEqual(seen, ['bad', 'worse', 'good']);
   });
@@ -404,5 +410,5 @@ test('after close() the dead letters are CLOSED', async (t) => {
   await w.close();
   await assert.rejects(w.bus.deadLetters.list(), refusal('CLOSED'));
   await assert.rejects(w.bus.deadLetters.get('x'), refusal('CLOSED'));
-  await assert.rejects(w.bus.deadLetters.drop(['x']), refusal('CLOSED'));
+  await assert.rejects(resolved(w.clock, w.bus.deadLetters.drop(['x'])), refusal('CLOSED'));
 });

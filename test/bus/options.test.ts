@@ -18,6 +18,7 @@ function resolve(options: unknown) {
 }
 
 const day = '86400000';
+const tenYears = '315360000000';
 
 describe('createBus()', () => {
   test('without options every default is filled in', () => {
@@ -26,6 +27,10 @@ describe('createBus()', () => {
     assert.ok(node.includes(String(process.pid)));
     assert.deepEqual(rest, {
       cluster: 'default',
+      service: 'default',
+      ownService: false,
+      dataDir: undefined,
+      durability: 'fsync',
       role: 'alone',
       leader: undefined,
       listen: undefined,
@@ -33,14 +38,32 @@ describe('createBus()', () => {
       joinTimeout: 10_000,
       liveness: { ping: 1000, suspect: 3000, down: 15_000 },
       redial: { delay: 100, maxDelay: 2000, timeout: 2000 },
-      limits: { frame: 8_388_608, payload: 1_048_576, connections: 1024, handshake: 2000, deadLetters: 10_000 },
+      limits: {
+        frame: 8_388_608,
+        payload: 1_048_576,
+        connections: 1024,
+        handshake: 2000,
+        deadLetters: 10_000,
+        deadLetterBytes: 67_108_864,
+      },
     });
     assert.equal(resolve(undefined).role, 'alone');
   });
 
   test('an option that is undefined is one that was left out', () => {
     const options: Record<string, unknown> = { logger: silentLogger, service: undefined, nonsense: undefined };
-    for (const key of ['node', 'cluster', 'leader', 'listen', 'secret', 'insecure', 'joinTimeout', 'liveness'])
+    for (const key of [
+      'node',
+      'cluster',
+      'dataDir',
+      'durability',
+      'leader',
+      'listen',
+      'secret',
+      'insecure',
+      'joinTimeout',
+      'liveness',
+    ])
       options[key] = undefined;
     assert.equal(resolve(options).role, 'alone');
   });
@@ -53,6 +76,18 @@ describe('createBus()', () => {
       ['5', 'joinTimeout "5"'],
       [null, 'joinTimeout null'],
       [86_400_001, 'joinTimeout 86400001'],
+    ],
+    dataDir: [
+      ['', 'dataDir ""', 'a folder'],
+      [5, 'dataDir 5'],
+      [null, 'dataDir null'],
+      [{}, 'dataDir an object'],
+    ],
+    durability: [
+      ['memory', 'durability "memory"', "'fsync'", "'os'"],
+      ['', 'durability ""'],
+      [true, 'durability true'],
+      [null, 'durability null'],
     ],
     leader: [
       [false, 'leader false', "'tcp://10.0.8.1:1900'"],
@@ -93,6 +128,7 @@ describe('createBus()', () => {
       [{ connections: 0 }, 'limits.connections 0'],
       [{ handshake: 1 }, 'limits.handshake 1'],
       [{ deadLetters: 0 }, 'limits.deadLetters 0'],
+      [{ deadLetterBytes: 0.5 }, 'limits.deadLetterBytes 0.5', 'whole number'],
       [{ deadletters: 5 }, "'deadletters'", "'deadLetters'"],
       [{ messages: 5 }, "'messages'", 'it has frame, payload, connections, handshake, deadLetters'],
     ],
@@ -117,7 +153,7 @@ describe('createBus()', () => {
     });
   }
 
-  for (const name of ['node', 'cluster']) {
+  for (const name of ['node', 'cluster', 'service']) {
     test(`${name}: what is no name is refused, with the value and the rule`, () => {
       for (const value of ['', 'a b', 'ä', 'a/b', 'x'.repeat(129), 5, null, {}]) {
         assert.throws(
@@ -157,8 +193,24 @@ describe('createBus()', () => {
     assert.equal(resolve({ logger: silentLogger, limits: { frame: 1_048_576 } }).limits.payload, 524_288);
   });
 
+  test('with a dataDir more dead letters are kept, unless limits say otherwise', () => {
+    const given = { logger: silentLogger, dataDir: './never-opened' };
+    const { dataDir, limits } = resolve(given);
+    assert.equal(dataDir, './never-opened');
+    assert.deepEqual([limits.deadLetters, limits.deadLetterBytes], [100_000, 268_435_456]);
+    const small = resolve({ ...given, limits: { deadLetters: 5, deadLetterBytes: 1000 } }).limits;
+    assert.deepEqual([small.deadLetters, small.deadLetterBytes], [5, 1000]);
+  });
+
+  test('a service that is named is known to be so, even by the name that is the default', () => {
+    for (const service of ['billing', 'default']) {
+      const resolved = resolve({ logger: silentLogger, service, durability: 'os' });
+      assert.deepEqual([resolved.service, resolved.ownService, resolved.durability], [service, true, 'os']);
+    }
+  });
+
   test('what a later version adds is refused by its name', () => {
-    for (const name of ['service', 'dataDir', 'durability', 'capabilities', 'tls', 'shared']) {
+    for (const name of ['capabilities', 'tls', 'shared']) {
       assert.throws(
         () => resolve({ logger: silentLogger, [name]: {} }),
         refusal('OPTION_INVALID', `'${name}' is not available yet`),
@@ -179,7 +231,7 @@ describe('createBus()', () => {
         refusal('OPTION_INVALID', `'${given}'`, `did you mean '${near}'?`),
       );
     }
-    assert.throws(() => resolve({ zookeeper: 5 }), refusal('OPTION_INVALID', "'zookeeper'", 'it has node, cluster'));
+    assert.throws(() => resolve({ zookeeper: 5 }), refusal('OPTION_INVALID', "'zookeeper'", 'it has', 'node, cluster'));
     for (const name of ['constructor', 'toString', '__proto__']) {
       const options = Object.defineProperty({}, name, { value: 5, enumerable: true });
       assert.throws(() => resolve(options), refusal('OPTION_INVALID', `'${name}'`));
@@ -260,9 +312,41 @@ describe('subscribe()', () => {
       [{ bytes: 0.5 }, 'limits.bytes 0.5'],
       [{ overflow: 'dropOldest' }, 'limits.overflow "dropOldest"', "'drop-oldest'", "'block'"],
       [{ overflow: null }, 'limits.overflow null'],
-      [{ age: 5 }, "'age' is not available yet"],
+      [{ age: 0 }, 'limits.age 0', 'from 1'],
+      [{ age: 1.5 }, 'limits.age 1.5', 'whole number'],
+      [{ age: 315_360_000_001 }, 'limits.age 315360000001', 'to 315360000000'],
+      [{ age: Number.NaN }, 'limits.age NaN'],
+      [{ age: null }, 'limits.age null'],
+      [{ deadLetters: 5 }, 'limits.deadLetters 5', 'true or false'],
+      [{ deadLetters: null }, 'limits.deadLetters null'],
       [{ message: 5 }, "'message'", "'messages'"],
     ],
+    latestOnly: [
+      ['key', 'latestOnly "key"', "'topic'", 'true', 'false'],
+      [1, 'latestOnly 1'],
+      [null, 'latestOnly null'],
+    ],
+    filters: [
+      [null, 'filters', 'a list such as [maxSize(65536)]'],
+      [{ maxSize: 5 }, 'filters', 'a list'],
+      [[null], 'filters[0] is null', 'maxSize(bytes)'],
+      [[() => true, { maxsize: 5 }], "filters[1]: there is no filter 'maxsize'", "did you mean 'maxSize'?"],
+      [[{ maxSize: 0 }], 'filters[0].maxSize 0', 'from 1'],
+      [[{ minPeriod: 1e12 }], 'filters[0].minPeriod 1000000000000', 'milliseconds'],
+      [[async () => true], 'filters[0]', 'async function'],
+    ],
+    durable: [
+      ['yes', 'durable "yes"', 'true or false'],
+      [null, 'durable null'],
+      [true, 'a durable subscription needs a name'],
+    ],
+    durability: [['fsync', "'durability' goes only with durable: true"]],
+    update: [
+      [true, "'update' goes only with durable: true"],
+      [false, "'update' goes only with durable: true"],
+      ['yes', 'update "yes"', 'true or false'],
+    ],
+    credit: [[5, "'credit' goes only with durable: true"]],
   };
   for (const [name, cases] of Object.entries(wrong)) {
     test(`${name}: a wrong value is refused, with the value and the way out`, async (t) => {
@@ -277,6 +361,55 @@ describe('subscribe()', () => {
     });
   }
 
+  test('with durable: true the options of a durable mailbox are checked, too', async (t) => {
+    const { bus } = await world(t);
+    for (const [options, ...texts] of [
+      [{ credit: 0 }, 'credit 0', 'from 1 to 1000000'],
+      [{ credit: 1.5 }, 'credit 1.5', 'whole number'],
+      [{ credit: null }, 'credit null'],
+      [{ durability: 'memory' }, 'durability "memory"', "'fsync'", "'os'"],
+      [{ durability: '' }, 'durability ""'],
+      [{ durability: null }, 'durability null'],
+      [{ update: 1 }, 'update 1', 'true or false'],
+    ] as const) {
+      await assert.rejects(
+        bus.subscribe('t', () => {}, { name: 'mine', durable: true, ...options } as SubscriptionOptions),
+        refusal('OPTION_INVALID', ...texts),
+      );
+    }
+    await assert.rejects(
+      bus.subscribe('t', () => {}, { name: 'mine', durable: true }),
+      refusal('STORE_REQUIRED', "'default/mine'", 'dataDir'),
+    );
+    await assert.rejects(
+      bus.subscribe('t', 'f' as never, { name: 'mine', durable: true }),
+      refusal('OPTION_INVALID', 'not a function'),
+    );
+  });
+
+  test("a durable name may be of another service, '<service>/<name>'; an ephemeral one may not", async (t) => {
+    const { bus } = await world(t);
+    const durable = (name: unknown) => bus.subscribe('t', () => {}, { name, durable: true } as SubscriptionOptions);
+    await assert.rejects(durable('billing/invoices'), refusal('STORE_REQUIRED', "'billing/invoices'"));
+    for (const name of ['/invoices', 'bill ing/invoices', `${'x'.repeat(129)}/a`]) {
+      await assert.rejects(durable(name), refusal('NAME_INVALID', 'service'));
+    }
+    for (const name of ['billing/', 'billing/in/voices', 'billing/a b', '', 5, null]) {
+      await assert.rejects(durable(name), refusal('NAME_INVALID', 'subscription'));
+    }
+    await assert.rejects(
+      bus.subscribe('t', () => {}, { name: 'billing/invoices' }),
+      refusal('NAME_INVALID', 'subscription'),
+    );
+  });
+
+  test('the largest and the smallest values that options allow are taken', async (t) => {
+    const { bus } = await world(t);
+    await bus.subscribe('t', () => {}, { limits: { age: 315_360_000_000, deadLetters: true }, latestOnly: 'topic' });
+    await bus.subscribe('t', () => {}, { limits: { age: Number.POSITIVE_INFINITY }, latestOnly: true, filters: [] });
+    await bus.subscribe('t', () => {}, { limits: { age: 1, deadLetters: false }, latestOnly: false, durable: false });
+  });
+
   test('a name that is none is refused', async (t) => {
     const { bus } = await world(t);
     for (const name of ['', 'a b', 'x'.repeat(129), 5, null]) {
@@ -289,7 +422,7 @@ describe('subscribe()', () => {
 
   test('what a later version adds is refused by its name; what never existed, with the nearest one', async (t) => {
     const { bus } = await world(t);
-    for (const name of ['durable', 'latestOnly', 'group', 'schema', 'update', 'filters']) {
+    for (const name of ['group', 'schema']) {
       await assert.rejects(
         bus.subscribe('t', () => {}, { [name]: true } as SubscriptionOptions),
         refusal('OPTION_INVALID', `'${name}' is not available yet`),
@@ -346,6 +479,29 @@ describe('publish() and emit()', () => {
       [{ big: 'x'.repeat(65_536) }, 'at most 65536'],
       [JSON.parse('{"__proto__":"x"}'), "'__proto__'"],
     ],
+    ttl: [
+      [0, 'ttl 0', `from 1 to ${tenYears}`],
+      [-1, 'ttl -1'],
+      [1.5, 'ttl 1.5', 'whole number'],
+      ['1s', 'ttl "1s"'],
+      [null, 'ttl null'],
+      [Number.POSITIVE_INFINITY, 'ttl Infinity'],
+      [315_360_000_001, 'ttl 315360000001'],
+    ],
+    delay: [
+      [-1, 'delay -1', `from 0 to ${tenYears}`],
+      [0.5, 'delay 0.5', 'whole number'],
+      ['1s', 'delay "1s"'],
+      [null, 'delay null'],
+      [315_360_000_001, 'delay 315360000001'],
+    ],
+    deliverAt: [
+      [-1, 'deliverAt -1', 'from 0'],
+      ['2026-01-01', 'deliverAt "2026-01-01"'],
+      [new Date(Number.NaN), 'deliverAt NaN'],
+      [null, 'deliverAt null'],
+      [8.64e15, 'deliverAt 8640000000000000'],
+    ],
   };
   const onlyPublish: Record<string, readonly Wrong[]> = {
     atLeast: [
@@ -385,17 +541,21 @@ describe('publish() and emit()', () => {
     }
   });
 
-  test('what a later version adds is refused by its name; what never existed, with the nearest one', async (t) => {
+  test('delay and deliverAt say the same thing: only one of them may be given', async (t) => {
     const { bus } = await world(t);
-    for (const name of ['ttl', 'delay', 'deliverAt']) {
-      const options = { [name]: 5 } as PublishOptions;
-      assert.throws(() => bus.emit('t', 1, options), refusal('OPTION_INVALID', `'${name}' is not available yet`));
-      await assert.rejects(bus.publish('t', 1, options), refusal('OPTION_INVALID', `'${name}' is not available yet`));
-      await assert.rejects(
-        bus.publishMany([{ topic: 't', payload: 1, ...options }]),
-        refusal('OPTION_INVALID', `'${name}' is not available yet`),
-      );
+    for (const options of [
+      { delay: 5, deliverAt: 0 },
+      { delay: 0, deliverAt: new Date(0) },
+    ]) {
+      const refused = refusal('OPTION_INVALID', "'delay' and 'deliverAt'", 'give one of them');
+      assert.throws(() => bus.emit('t', 1, options), refused);
+      await assert.rejects(bus.publish('t', 1, options), refused);
+      await assert.rejects(bus.publishMany([{ topic: 't', payload: 1, ...options }]), refused);
     }
+  });
+
+  test('what never existed is refused, with the nearest one', async (t) => {
+    const { bus } = await world(t);
     await assert.rejects(
       bus.publish('t', 1, { atleast: 1 } as PublishOptions),
       refusal('OPTION_INVALID', "did you mean 'atLeast'?"),
@@ -462,10 +622,16 @@ describe('the other calls', () => {
   test('unsubscribe() and status() refuse what they do not know', async (t) => {
     const { bus } = await world(t);
     await bus.subscribe('t', () => {}, { name: 'a' });
-    await assert.rejects(
-      bus.unsubscribe('a', { discard: true } as object),
-      refusal('OPTION_INVALID', "'discard' is not available yet"),
-    );
+    for (const discard of [1, 'yes', null]) {
+      await assert.rejects(
+        bus.unsubscribe('a', { discard } as object),
+        refusal('OPTION_INVALID', 'discard', 'true or false'),
+      );
+    }
+    await assert.rejects(bus.unsubscribe('a', { discrad: true } as object), refusal('OPTION_INVALID', "'discard'"));
+    for (const name of [5, null, undefined, {}] as unknown as string[]) {
+      await assert.rejects(bus.unsubscribe(name), refusal('NAME_INVALID'));
+    }
     await assert.rejects(bus.unsubscribe('a', { nodes: 'x' } as object), refusal('OPTION_INVALID', "'node'"));
     await assert.rejects(bus.unsubscribe('a', { timeout: -1 }), refusal('OPTION_INVALID', 'timeout -1'));
     await assert.rejects(bus.unsubscribe('a', null as unknown as object), refusal('OPTION_INVALID'));

@@ -403,6 +403,7 @@ describe('publish()', () => {
 
   test('many different timeouts keep no timers', async (t) => {
     const { bus, clock } = await world(t);
+    const before = clock.pendingTimers;
     const sub = await bus.subscribe('t', () => {}, { limits: { messages: 1000 } });
     sub.pause();
     for (let i = 0; i < 1000; i++) bus.emit('t', i);
@@ -410,7 +411,7 @@ describe('publish()', () => {
     await clock.advance(300);
     await Promise.all(sent);
     await clock.advance(1000);
-    assert.equal(clock.pendingTimers, 0);
+    assert.equal(clock.pendingTimers, before);
   });
 });
 
@@ -457,7 +458,7 @@ describe('publishMany()', () => {
     for (const [bad, code] of [
       [{ topic: '', payload: 1 }, 'TOPIC_INVALID'],
       [{ topic: 't', payload: new Map() }, 'PAYLOAD_INVALID'],
-      [{ topic: 't', payload: 1, ttl: 5 }, 'OPTION_INVALID'],
+      [{ topic: 't', payload: 1, ttl: 0 }, 'OPTION_INVALID'],
       [{ topic: 't', payload: 1, signal: AbortSignal.abort() }, 'ABORTED'],
     ] as const) {
       await assert.rejects(bus.publishMany([good, bad as Outgoing]), refusal(code));

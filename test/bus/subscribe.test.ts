@@ -265,6 +265,8 @@ test('status() shows the node at a glance', async (t) => {
     subscriptions: [
       { name: 'mine', pattern: 't', state: 'active', concurrency: 2, overflow: 'reject', ...sub.stats() },
     ],
+    mailboxes: [],
+    spools: [],
     deadLetters: { size: 0, limit: 10_000 },
   });
   assert.equal(status.subscriptions[0]?.running, 2);

@@ -8,19 +8,35 @@ import { Registry } from '../../src/cluster/registry.ts';
 import { VirtualClock } from '../../src/core/virtual-clock.ts';
 import {
   type ControlFrame,
+  type DurableEntry,
   decodeFrame,
   encodeFrame,
   type Hello,
   type SubscriptionEntry,
 } from '../../src/wire/frame.ts';
 
-const nothing = { joined() {}, changed() {}, gone() {}, added() {}, removed() {} };
+const nothing = { joined() {}, changed() {}, gone() {}, added() {}, removed() {}, durable() {} };
 const retry = { attempts: 5, delay: 100, factor: 2, maxDelay: 30_000, jitter: 0.2 };
 const entryOf = (id: string): SubscriptionEntry => ({
   id,
   name: id,
   pattern: { kind: 'string', source: id, flags: '' },
   retry,
+});
+const durableOf = (name: string, version: number, removed = false): DurableEntry => ({
+  name,
+  id: `id-${name}`,
+  version,
+  home: 'home',
+  removed,
+  pattern: { kind: 'string', source: name, flags: '' },
+  policy: {
+    retry,
+    limits: { messages: 10, bytes: 1000, overflow: 'reject', deadLetters: false },
+    latestOnly: false,
+    filters: [],
+    durability: 'fsync',
+  },
 });
 const overWire = (frame: ControlFrame): ControlFrame => decodeFrame(encodeFrame(frame).subarray(4));
 
@@ -29,12 +45,14 @@ class Net {
   readonly clock = new VirtualClock();
   readonly members = new Map<string, Node>();
   readonly toMember = new Map<string, ControlFrame[]>();
-  readonly registry = new Registry(nothing);
+  readonly registry: Registry;
   readonly leader: Leader;
   readonly part = new Part();
   ownSynced = 0;
 
   constructor() {
+    const durable = ({ name }: DurableEntry): void => this.leader?.durableChanged(name);
+    this.registry = new Registry({ ...nothing, durable });
     this.leader = new Leader(
       {
         clock: this.clock,
@@ -70,10 +88,12 @@ class Net {
   #lead(name: string, member: Node, frame: ControlFrame): void {
     if (frame.type === 'join') {
       member.joining.push(...frame.subscriptions);
+      member.joiningDurables.push(...frame.durables);
       if (frame.more) return;
       this.toMember.set(name, []);
       const hello = { node: name, incarnation: member.incarnation } as Hello;
-      this.leader.join(hello, { version: frame.version, subscriptions: member.joining.splice(0) });
+      const [subscriptions, durables] = [member.joining.splice(0), member.joiningDurables.splice(0)];
+      this.leader.join(hello, { version: frame.version, subscriptions, durables });
     } else if (frame.type === 'part') this.leader.part(name, frame);
     else if (frame.type === 'applied') this.leader.applied(name, frame.version);
     else if (frame.type === 'resync') this.leader.resync(name);
@@ -92,7 +112,7 @@ class Net {
     if (member === undefined || !member.linked) return;
     member.linked = false;
     member.toLeader.length = 0;
-    member.joining.length = 0;
+    member.joining.length = member.joiningDurables.length = 0;
     this.toMember.delete(name);
     member.membership.lost();
     this.leader.lost(name, 0);
@@ -104,6 +124,7 @@ class Net {
       if (!member.linked) continue;
       const expected = viewOf(this.registry, name);
       assert.deepEqual(viewOf(member.registry, name), expected, name);
+      assert.deepEqual(durablesOf(member.registry), durablesOf(this.registry), name);
       assert.deepEqual(
         [...(this.registry.get(name)?.subscriptions.keys() ?? [])].sort(),
         member.part.entries.map(({ id }) => id).sort(),
@@ -117,6 +138,7 @@ class Node {
   readonly registry = new Registry(nothing);
   readonly toLeader: ControlFrame[] = [];
   readonly joining: SubscriptionEntry[] = [];
+  readonly joiningDurables: DurableEntry[] = [];
   readonly part = new Part();
   readonly membership: Membership;
   linked = false;
@@ -142,9 +164,22 @@ class Node {
   change(add: string[], remove: string[]): number {
     const entries = add.map(entryOf);
     const version = this.part.change(entries, remove);
-    if (this.linked) this.membership.announce(version, entries, remove);
+    if (this.linked) this.membership.announce(version, entries, remove, []);
     return version;
   }
+
+  /** Says something of a durable subscription. */
+  durable(entry: DurableEntry): void {
+    this.registry.applyDurable(entry);
+    const version = this.part.change([], []);
+    if (this.linked) this.membership.announce(version, [], [], [entry]);
+  }
+}
+
+function durablesOf(registry: Registry): unknown {
+  return [...registry.durables]
+    .map(({ name, version, removed }) => ({ name, version, removed }))
+    .sort((x, y) => (x.name < y.name ? -1 : 1));
 }
 
 function viewOf(registry: Registry, self: string): unknown {
@@ -167,6 +202,7 @@ test('whatever joins, leaves, subscribes and gets lost in whatever order, every 
     fc.record({ op: fc.constant('remove' as const), who: fc.nat(4) }),
     fc.record({ op: fc.constant('own' as const), who: fc.nat(4) }),
     fc.record({ op: fc.constant('run' as const), who: fc.nat(4) }),
+    fc.record({ op: fc.constant('durable' as const), who: fc.nat(4) }),
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -185,7 +221,11 @@ test('whatever joins, leaves, subscribes and gets lost in whatever order, every 
           );
         else if (op === 'own') {
           const entry = entryOf(`own${serial++}`);
-          net.leader.own(net.part.change([entry], []), [entry], []);
+          net.leader.own(net.part.change([entry], []), [entry], [], []);
+        } else if (op === 'durable') {
+          const name = `d${serial++ % 3}`;
+          const version = (member?.registry.durableEntry(name)?.version ?? 0) + 1;
+          member?.durable(durableOf(name, version, serial % 4 === 0));
         } else if (op === 'run') net.run();
       }
       net.run();
@@ -282,12 +322,43 @@ test('a node that goes and comes back with less, before a member has heard of it
   const [a, b] = [net.join('a'), net.join('b')];
   a.change(['kept', 'dropped'], []);
   net.run();
-  net.leader.part('a', { version: 99, add: [entryOf('more')], remove: ['more'] }); // b has a delta under way now
+  net.leader.part('a', { version: 99, add: [entryOf('more')], remove: ['more'], durables: [] }); // b has a delta under way now
   net.leader.left('a');
   a.part.change([], ['dropped']);
-  net.leader.join({ node: 'a', incarnation: a.incarnation } as Hello, { version: 100, subscriptions: a.part.entries });
+  const told = { version: 100, subscriptions: a.part.entries, durables: [] };
+  net.leader.join({ node: 'a', incarnation: a.incarnation } as Hello, told);
   net.run();
   assert.deepEqual([...(b.registry.get('a')?.subscriptions.keys() ?? [])], ['kept']);
+});
+
+test('a removed durable subscription does not come back through a member that was away', () => {
+  const net = new Net();
+  const [a, b] = [net.join('a'), net.join('b')];
+  a.durable(durableOf('x', 1));
+  net.run();
+  net.lose('b');
+  a.durable(durableOf('x', 2, true));
+  net.run();
+  net.join('b');
+  net.run();
+  net.check();
+  for (const { registry } of [net, a, b]) {
+    assert.equal(registry.durable('x'), undefined);
+    assert.equal(registry.durableEntry('x')?.version, 2);
+  }
+});
+
+test('thousands of durable subscriptions travel in several frames, both ways', () => {
+  const net = new Net();
+  const b = new Node('b');
+  net.members.set('b', b);
+  for (let i = 0; i < 2500; i++) b.registry.applyDurable(durableOf(`d${i}`, 1));
+  const a = net.join('a');
+  net.run();
+  net.join('b');
+  net.run();
+  net.check();
+  assert.equal([...a.registry.durables].length, 2500);
 });
 
 test('a leader goes above every epoch of an earlier life that it hears of', () => {

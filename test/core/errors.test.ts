@@ -21,7 +21,15 @@ test('a BusError carries its code, whether repeating helps, and only what it was
 
 test('repeating helps exactly where the reason may pass', () => {
   const retryable = (Object.keys(errorCodes) as ErrorCode[]).filter((code) => new BusError(code, 'x').retryable);
-  assert.deepEqual(retryable.sort(), ['MAILBOX_FULL', 'NODE_UNREACHABLE', 'NO_LEADER', 'NO_SUBSCRIBERS', 'TIMEOUT']);
+  assert.deepEqual(retryable.sort(), [
+    'MAILBOX_FULL',
+    'NODE_UNREACHABLE',
+    'NO_LEADER',
+    'NO_SUBSCRIBERS',
+    'STORE_FAILED',
+    'STORE_FULL',
+    'TIMEOUT',
+  ]);
 });
 
 test('a PermanentError is an error with a name of its own, and can be extended', () => {

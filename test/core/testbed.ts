@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import type { StoreSource } from '../../src/actors/admin.ts';
 import type { Runtime } from '../../src/actors/runtime.ts';
 import { createVirtualRuntime } from '../../src/actors/virtual-runtime.ts';
 import { Bus } from '../../src/bus/bus.ts';
@@ -78,13 +79,14 @@ export type Outcome<T> = { state: 'pending' } | { state: 'resolved'; value: T } 
 export async function world(
   t: TestContext,
   options: BusOptions = {},
-  more: { clock?: VirtualClock; runtime?: (runtime: Runtime) => Runtime } = {},
+  more: { clock?: VirtualClock; runtime?: (runtime: Runtime) => Runtime; source?: StoreSource } = {},
 ): Promise<World> {
   const clock = more.clock ?? new VirtualClock(7);
   const log = new LogBook();
   const given = { node: 'here', logger: log, ...options };
   const bus = await Bus.open(given, {
     clock,
+    ...(more.source === undefined ? {} : { source: more.source }),
     runtime: (name) => {
       const runtime = createVirtualRuntime({ name, clock, log: given.logger });
       return more.runtime?.(runtime) ?? runtime;

@@ -17,6 +17,21 @@ const subscription = {
   pattern: { kind: 'string', source: 'orders\\..*', flags: '' },
   retry: { attempts: 5, delay: 100, factor: 2, maxDelay: 30_000, jitter: 0.2 },
 };
+const durable = {
+  name: 'billing/orders',
+  id: '0123456789abcdef',
+  version: 3,
+  home: 'n',
+  removed: false,
+  pattern: subscription.pattern,
+  policy: {
+    retry: subscription.retry,
+    limits: { messages: 10, bytes: 1000, age: 5, overflow: 'reject', deadLetters: true },
+    latestOnly: 'topic',
+    filters: [{ maxSize: 5 }, { minPeriod: 7 }],
+    durability: 'fsync',
+  },
+};
 const hello = {
   protocol: [1, 1] as const,
   cluster: 'c',
@@ -37,8 +52,8 @@ const frames: { [T in ControlFrame['type']]: ControlFrame & { type: T } } = {
   reject: { type: 'reject', code: 'NAME_TAKEN', detail: 'why' },
   ping: { type: 'ping', version: 3 },
   leave: { type: 'leave' },
-  join: { type: 'join', version: 1, more: false, subscriptions: [subscription] },
-  part: { type: 'part', version: 2, add: [subscription], remove: ['x'] },
+  join: { type: 'join', version: 1, more: false, subscriptions: [subscription], durables: [durable] },
+  part: { type: 'part', version: 2, add: [subscription], remove: ['x'], durables: [durable] },
   synced: { type: 'synced', version: 2 },
   snapshot: {
     type: 'snapshot',
@@ -54,6 +69,7 @@ const frames: { [T in ControlFrame['type']]: ControlFrame & { type: T } } = {
     version: 5,
     settled: true,
     changes: [{ node: 'n', incarnation: 'i', state: 'down', link: 0, add: [subscription], remove: ['y'] }],
+    durables: [durable],
   },
   applied: { type: 'applied', version: 5 },
   resync: { type: 'resync' },

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { BusError } from '../../src/core/errors.ts';
 import { Message } from '../../src/core/message.ts';
-import { DataReader, DataWriter, FlowWriter, maxRows, Parcel, readFlow, topicSlots } from '../../src/wire/pack.ts';
+import { FlowWriter, readFlow } from '../../src/wire/flow.ts';
+import { DataReader, DataWriter, maxRows, Parcel, topicSlots } from '../../src/wire/pack.ts';
 
 interface Row {
   stream: number;
@@ -39,7 +40,7 @@ function readAll(reader: DataReader, frame: Uint8Array): Row[] {
   return rows;
 }
 
-const opened = (row: Row | undefined) => row?.parcel?.open('node', 'origin').toJSON();
+const opened = (row: Row | undefined) => row?.parcel?.open('node', 'origin', 0).toJSON();
 
 test('what is packed is what is read: stream, number, topic, key, headers, id, time and payload', () => {
   fc.assert(
@@ -138,7 +139,7 @@ test('a data frame that is cut, lengthened or changed is read, or refused with P
         for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
         try {
           new DataReader().read(bytes, (_stream, _number, parcel) => {
-            const message = parcel?.open('n', 'o');
+            const message = parcel?.open('n', 'o', 0);
             try {
               void message?.payload;
             } catch (error) {
@@ -177,7 +178,7 @@ test('a message that waits lets go of the frame that it came in', () => {
   for (let i = 0; i < 500; i++) writer.add(1, i + 1, Parcel.of(messageOf('t', 'x'.repeat(200))));
   const frame = writer.take();
   const [row] = readAll(new DataReader(), frame);
-  const message = row?.parcel?.open('node', 'origin');
+  const message = row?.parcel?.open('node', 'origin', 0);
   const bytesOf = (): Uint8Array =>
     message?.bytes(() => assert.fail('it is encoded already')) ?? assert.fail('no message');
   assert.equal(bytesOf().buffer, frame.buffer);

@@ -1,0 +1,95 @@
+import type { JournalState } from '../storage/journal-state.ts';
+import type { Slot } from './slot.ts';
+
+/**
+ * What a durable mailbox knows, across the lives of its process, of how often its messages were cut off.
+ *
+ * Most messages cost nothing here: a mark runs ahead of what is handed out, and what lies below it when a process dies
+ * counts as cut off once. Messages that are handed out one by one, and those that wait above the mark, are noted singly.
+ */
+export class Attempts {
+  /** How often messages were cut off before; those of an earlier life that are not here count once. */
+  readonly #cut: Map<number, number>;
+  /** Handed out one by one, or about to be; those without a slot in an earlier life. */
+  readonly #started = new Map<number, Slot | undefined>();
+  /** Up to which sequence an earlier life may have handed messages out. */
+  readonly #aged: number;
+
+  constructor({ cut, started, mark }: Pick<JournalState, 'cut' | 'started' | 'mark'>) {
+    this.#cut = new Map(cut);
+    for (const sequence of started) this.#started.set(sequence, undefined);
+    this.#aged = mark;
+  }
+
+  /** How often a message of a segment was cut off in earlier lives. */
+  before(sequence: number): number {
+    return this.#cut.get(sequence) ?? (sequence <= this.#aged ? 1 : 0);
+  }
+
+  /** Completes what a record of its own tells of a message. @returns whether anything has changed. */
+  found(slot: Slot): boolean {
+    const cut = this.#cut.get(slot.sequence) ?? 0;
+    slot.attempt += cut;
+    if (cut > 0) slot.suspect = true;
+    return this.resume(slot);
+  }
+
+  /** One that was noted as started when the life before this one ended has been cut off. @returns whether it was. */
+  resume(slot: Slot): boolean {
+    const { sequence } = slot;
+    if (this.#started.size === 0 || !this.#started.has(sequence)) return false;
+    if (this.#started.get(sequence) !== undefined) return false;
+    this.#started.delete(sequence);
+    this.age(slot);
+    return true;
+  }
+
+  /** An attempt was cut off. */
+  age(slot: Slot): void {
+    const { sequence, parked } = slot;
+    slot.attempt++;
+    slot.suspect = true;
+    // What is parked has a record that tells its attempt: only what came after that is noted here.
+    this.#cut.set(sequence, parked === undefined ? slot.attempt - 1 : (this.#cut.get(sequence) ?? 0) + 1);
+  }
+
+  /** A message is handed out when the state that says so is written. */
+  start(slot: Slot): void {
+    const { sequence, attempt, parked } = slot;
+    this.#started.set(sequence, slot);
+    if (parked === undefined) this.#cut.set(sequence, attempt - 1);
+  }
+
+  /** A message is not handed out after all, or not any more. */
+  stop(sequence: number): void {
+    if (this.#started.size > 0) this.#started.delete(sequence);
+  }
+
+  /** A message has left, or has a new record. */
+  forget(sequence: number): void {
+    if (this.#started.size > 0) this.#started.delete(sequence);
+    if (this.#cut.size > 0) this.#cut.delete(sequence);
+  }
+
+  /** Messages are lost. */
+  forgetAll(from: number, to: number): void {
+    for (const notes of [this.#cut, this.#started]) {
+      for (const sequence of [...notes.keys()]) if (sequence >= from && sequence <= to) notes.delete(sequence);
+    }
+  }
+
+  /** The life of the mailbox ends in order: nothing below the mark ages that was not begun. */
+  close(out: Iterable<Slot>, waiting: Iterable<Slot>): void {
+    for (const { sequence, attempt, parked } of out) {
+      this.#cut.set(sequence, parked === undefined ? attempt : (this.#cut.get(sequence) ?? 0) + 1);
+    }
+    for (const { sequence, attempt, parked } of waiting) {
+      if (parked === undefined && attempt > 1) this.#cut.set(sequence, attempt - 1);
+    }
+    this.#started.clear();
+  }
+
+  state(): Pick<JournalState, 'cut' | 'started'> {
+    return { cut: [...this.#cut], started: [...this.#started.keys()] };
+  }
+}

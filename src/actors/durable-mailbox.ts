@@ -1,0 +1,313 @@
+import { BusError } from '../core/errors.ts';
+import type { DropReason, ExpiryReason } from '../core/events.ts';
+import type { Message } from '../core/message.ts';
+import { decideRetry } from '../core/retry.ts';
+import type { Commitment } from '../storage/commits.ts';
+import { failureRecord } from './delivery.ts';
+import { DurableCore } from './durable-core.ts';
+import type { Offered } from './intake.ts';
+import type { MailboxConsumer } from './mailbox-consumer.ts';
+import type { MailboxPolicy } from './mailbox-policy.ts';
+import type { RoomHost, RoomWaiter } from './room.ts';
+import type { Slot } from './slot.ts';
+import { type Sweep, type SweepHost, sweepMailbox } from './sweep.ts';
+
+export type { DurableMailboxOptions } from './durable-core.ts';
+export type { Offered } from './intake.ts';
+
+/** How much of a mailbox is in memory at most. */
+const window = { messages: 10_000, bytes: 8 * 1024 * 1024 };
+const everything = { messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
+
+/** The mailbox of a durable subscription, on its home. */
+export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
+  #sweeping: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  /** Brings the first messages into memory. */
+  async open(): Promise<void> {
+    await this.parking.open();
+    this.journal.start();
+  }
+
+  /** Other options from now on; what is stored stays. */
+  setPolicy(policy: MailboxPolicy): void {
+    this.policy = policy;
+    this.intake.changed();
+    this.ready();
+  }
+
+  get window(): { readonly messages: number; readonly bytes: number } {
+    return this.policy.latestOnly === false ? window : everything;
+  }
+
+  /** How many run. */
+  get running(): number {
+    return this.out.size;
+  }
+
+  get parked(): number {
+    return this.parking.count;
+  }
+
+  get consumers(): number {
+    return this.out.consumers;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  // In
+
+  fits(size: number): boolean {
+    return this.intake.fits(size);
+  }
+
+  get roomy(): boolean {
+    return this.intake.roomy;
+  }
+
+  /** Whether a message would be taken now. */
+  hasRoom(size: number): boolean {
+    return this.intake.hasRoom(size);
+  }
+
+  /** How many messages may enter at once, for publishers on other nodes. */
+  get room(): number {
+    return this.intake.room;
+  }
+
+  /**
+   * Offers a message. `accepted` says that the commitment will hear of it; of the others it hears nothing.
+   *
+   * @param origin whose stream it came in, and as which number: they are used up with it.
+   * @param again whether a message that was numbered may have come before, under another number of another stream.
+   */
+  offer(message: Message, commitment: Commitment | undefined, origin?: string, number = 0, again = false): Offered {
+    return this.intake.offer(message, commitment, origin, number, again);
+  }
+
+  /** Takes a message in although it is full: somebody has been promised the place. */
+  force(message: Message, commitment: Commitment | undefined, origin?: string, number = 0): void {
+    this.intake.force(message, commitment, origin, number);
+  }
+
+  wait(waiter: RoomWaiter): boolean {
+    return this.intake.wait(waiter);
+  }
+
+  stopWaiting(waiter: RoomWaiter): void {
+    this.intake.stopWaiting(waiter);
+  }
+
+  // Out
+
+  attach(consumer: MailboxConsumer): void {
+    this.out.attach(consumer);
+    this.journal.touch();
+    consumer.ready();
+  }
+
+  /** A consumer is gone: what it holds comes back in its place, with the attempt counted. */
+  detach(consumer: MailboxConsumer): void {
+    for (const slot of this.out.detach(consumer)) this.giveBack(slot, true);
+  }
+
+  /** Whether `take` may have something. */
+  get hasMore(): boolean {
+    return this.queue.hasMore;
+  }
+
+  /** The next message that a consumer may have. */
+  take(consumer: MailboxConsumer): Slot | undefined {
+    if (consumer.held >= consumer.credit || this.burial.blocked || this.#closed) return undefined;
+    const slot = this.queue.take(consumer);
+    if (slot === undefined) return undefined;
+    this.out.give(slot, consumer);
+    return slot;
+  }
+
+  /** Whether a message is out: it can be settled. */
+  holds(slot: Slot): boolean {
+    return this.out.has(slot);
+  }
+
+  /** A message was handled. @returns false when it is not out any more: the settlement comes too late. */
+  ack(slot: Slot, handled = true): boolean {
+    if (!this.settle(slot)) return false;
+    if (handled) this.tally.handled++;
+    return true;
+  }
+
+  /** An attempt failed: the message waits for the next one, or is given up. @returns as `ack`. */
+  fail(slot: Slot, error: Error, kind: 'error' | 'permanent' | 'payload'): boolean {
+    if (!this.out.has(slot)) return false;
+    this.tally.failed++;
+    const { clock, events } = this.options;
+    const { attempt, message } = slot;
+    const decision = decideRetry(this.policy.retry, attempt, kind !== 'error', clock.random());
+    slot.history ??= { firstError: failureRecord(error, clock.now()) };
+    if (decision.action === 'dead') {
+      this.burial.bury(slot, kind === 'payload' ? 'payload' : decision.reason, error);
+      return true;
+    }
+    this.withdrawn(slot);
+    slot.suspect = false; // it has come to an end, and no process with it
+    const { delay } = decision;
+    this.park(slot, attempt + 1, clock.now() + delay);
+    const { id, topic } = message;
+    events.emit({ type: 'message.retried', subscription: this.name, id, topic, attempt, delay, error });
+    return true;
+  }
+
+  /** A message comes back in its place without having been judged. @param cut whether the attempt counts. */
+  giveBack(slot: Slot, cut: boolean): boolean {
+    if (!this.out.has(slot)) return false;
+    this.withdrawn(slot);
+    if (this.#closed) return true; // close() has noted what was out
+    if (cut) this.age(slot);
+    if (slot.attempt > this.policy.retry.attempts) {
+      this.burial.condemn(slot);
+      return true;
+    }
+    this.attempts.stop(slot.sequence);
+    this.queue.back(slot);
+    this.ready();
+    return true;
+  }
+
+  /** What is waiting and in memory, in the order in which it would be handed out. */
+  peek(): Iterable<Slot> {
+    return this.queue;
+  }
+
+  /** The first message that waits, without taking it, and whether it has not been shown before. */
+  front(newest = false): { slot: Slot; fresh: boolean } | undefined {
+    let found: Slot | undefined;
+    for (const slot of this.queue) {
+      if (this.expiredWhy(slot) !== undefined) continue;
+      if (found === undefined || (newest && slot.sequence > found.sequence)) found = slot;
+      if (!newest) break;
+    }
+    if (found === undefined) return undefined;
+    const fresh = found.sequence > this.seen;
+    if (fresh) {
+      this.seen = found.sequence;
+      this.journal.touchState();
+    }
+    return { slot: found, fresh };
+  }
+
+  /** Removes what `unwanted` names of all that is in memory and not out. @returns how many. */
+  remove(unwanted: (slot: Slot) => boolean): number {
+    let count = 0;
+    for (const slot of [...this.queue]) {
+      if (slot.gone || !unwanted(slot)) continue;
+      this.drop(slot);
+      count++;
+    }
+    if (count > 0) this.checkIdle();
+    return count;
+  }
+
+  /**
+   * Whether a consumer that asks may get a message without anything happening that is not under way: a turn, a commit or
+   * a read.
+   */
+  promises(consumer: MailboxConsumer): boolean {
+    if (this.burial.blocked || this.#closed || this.options.commits.error !== undefined) return false;
+    if (this.journal.reading) return true;
+    return this.queue.promises(consumer, (slot) => this.expiredWhy(slot) === undefined);
+  }
+
+  /** Resolves when as much is in memory as can be. @throws {BusError} when the mailbox closes or cannot be read. */
+  async loaded(): Promise<void> {
+    while (this.journal.reading) await this.read();
+  }
+
+  /** Resolves when more has been read. @throws {BusError} when the mailbox closes or cannot be read. */
+  async read(): Promise<void> {
+    const { error } = this.options.commits;
+    if (error !== undefined || this.#closed) throw error ?? new BusError('CLOSED', `'${this.name}' is closed`);
+    this.journal.start();
+    try {
+      await this.readers.wait();
+    } catch (cause) {
+      throw new BusError('STORE_FAILED', `'${this.name}' cannot be read`, { cause });
+    }
+  }
+
+  /**
+   * Removes what a sweep names of everything that is not out, in memory and on disk. One at a time.
+   *
+   * @returns how many, when that is written.
+   * @throws {BusError} when the store fails: what was removed until then stays removed, or is when the store is back.
+   */
+  sweep(sweep: Sweep): Promise<number> {
+    const run = this.#sweeping.then(() =>
+      sweepMailbox(this, sweep, (current) => {
+        this.sweeper = current;
+      }),
+    );
+    this.#sweeping = run.catch(() => undefined);
+    return run;
+  }
+
+  judge(sweep: Sweep): void {
+    const before = sweep.count;
+    // Retries first: what waits behind their keys is judged after it has moved up.
+    const all = [...this.parking.waiting(), ...this.burial.condemned, ...this.queue.beingNoted, ...this.queue];
+    for (const slot of all) this.shown(slot, sweep);
+    if (sweep.count === before) return;
+    this.queue.compact();
+    this.burial.sift();
+    this.ready();
+    this.checkIdle();
+  }
+
+  discardUnread(slot: Slot, reason: DropReason | ExpiryReason): void {
+    this.count(slot, reason);
+    this.attempts.forget(slot.sequence);
+  }
+
+  /** What waits and is in memory, and what is to be handed out when that has been noted. */
+  waiting(): Slot[] {
+    return [...this.queue.beingNoted, ...this.queue];
+  }
+
+  /** Under which keys those are stored that run, and were parked before. */
+  parkedOut(): string[] {
+    return [...this.out].flatMap(({ parked }) => (parked === undefined ? [] : [parked]));
+  }
+
+  /** Resolves when nothing waits or runs and every settlement is written. @throws {BusError} `TIMEOUT`. */
+  async drain(timeout: number): Promise<void> {
+    if (this.idle) return;
+    await this.idlers.wait(timeout, () => {
+      const hint = this.out.consumers === 0 ? '; it has no consumer' : '';
+      return `'${this.name}' was not empty after ${timeout} ms: ${this.size} wait or run${hint}`;
+    });
+  }
+
+  /** Writes what is known of attempts, so that nothing ages that was never begun; and lets go of everything. */
+  close(): void {
+    if (this.#closed) return;
+    this.attempts.close(this.out, this.queue);
+    this.journal.resetMark();
+    this.#closed = true;
+    this.burial.close();
+    this.parking.close();
+    this.intake.close();
+    this.journal.close();
+    this.idlers.release();
+    this.readers.release();
+    this.tally.flush();
+  }
+
+  /** The subscription is removed for good. */
+  abolish(): void {
+    this.close();
+    this.out.removed();
+  }
+}

@@ -1,0 +1,110 @@
+import type { MailboxConsumer } from './mailbox-consumer.ts';
+import type { Slot } from './slot.ts';
+
+/** How much credit of its consumers a mark runs ahead at most. */
+const longestMark = 4096;
+
+/** The consumers of a durable mailbox, and which messages are out with whom. */
+export class Holdings {
+  readonly #consumers = new Set<MailboxConsumer>();
+  readonly #out = new Map<Slot, MailboxConsumer>();
+
+  /** How many consumers there are. */
+  get consumers(): number {
+    return this.#consumers.size;
+  }
+
+  /** How many messages are out. */
+  get size(): number {
+    return this.#out.size;
+  }
+
+  /** The messages that are out. */
+  [Symbol.iterator](): Iterator<Slot> {
+    return this.#out.keys();
+  }
+
+  /** How far what may be handed out runs ahead of what has been. */
+  get ahead(): number {
+    let credit = 0;
+    for (const consumer of this.#consumers) credit += consumer.credit;
+    return Math.min(longestMark, Math.max(1, credit));
+  }
+
+  attach(consumer: MailboxConsumer): void {
+    this.#consumers.add(consumer);
+  }
+
+  /** A consumer is gone. @returns what it holds, the last first. */
+  detach(consumer: MailboxConsumer): Slot[] {
+    this.#consumers.delete(consumer);
+    const held = [...this.#out].filter(([, holder]) => holder === consumer).map(([slot]) => slot);
+    return held.sort((a, b) => b.sequence - a.sequence);
+  }
+
+  has(slot: Slot): boolean {
+    return this.#out.has(slot);
+  }
+
+  /** A message is handed out. */
+  give(slot: Slot, consumer: MailboxConsumer): void {
+    consumer.held++;
+    if (slot.suspect) consumer.suspects++;
+    this.#out.set(slot, consumer);
+  }
+
+  /** It is not out any more, and not settled. @returns whether it was out. */
+  withdraw(slot: Slot): boolean {
+    const consumer = this.#remove(slot);
+    if (consumer === undefined) return false;
+    consumer.held--;
+    return true;
+  }
+
+  /** It is settled: its consumer's credit is free when that is written. @returns whether it was out. */
+  settle(slot: Slot): boolean {
+    const consumer = this.#remove(slot);
+    if (consumer === undefined) return false;
+    consumer.settling++;
+    return true;
+  }
+
+  /** There may be something to take. */
+  ready(): void {
+    for (const consumer of this.#consumers) if (consumer.held < consumer.credit) consumer.ready();
+  }
+
+  /** The mailbox is removed. */
+  removed(): void {
+    for (const consumer of [...this.#consumers]) consumer.removed();
+  }
+
+  collect(): void {
+    for (const consumer of this.#consumers) {
+      consumer.flying = consumer.settling;
+      consumer.settling = 0;
+    }
+  }
+
+  committed(): void {
+    for (const consumer of this.#consumers) {
+      consumer.held -= consumer.flying;
+      consumer.flying = 0;
+    }
+  }
+
+  failed(): void {
+    for (const consumer of this.#consumers) {
+      consumer.settling += consumer.flying;
+      consumer.flying = 0;
+    }
+  }
+
+  #remove(slot: Slot): MailboxConsumer | undefined {
+    const consumer = this.#out.get(slot);
+    if (consumer === undefined) return undefined;
+    this.#out.delete(slot);
+    if (slot.suspect) consumer.suspects--;
+    return consumer;
+  }
+}

@@ -1,0 +1,227 @@
+import type { DurableMailbox } from '../actors/durable-mailbox.ts';
+import type { RoomWaiter } from '../actors/room.ts';
+import { Deadline } from '../core/deadlines.ts';
+import type { Message } from '../core/message.ts';
+import { flow, refusals } from '../wire/flow.ts';
+import type { ControlFrame } from '../wire/frame.ts';
+import type { Parcel } from '../wire/pack.ts';
+import type { Link, Receiver } from './link.ts';
+import { outboxWindow } from './outbox.ts';
+
+const full = refusals.indexOf('MAILBOX_FULL');
+const gone = refusals.indexOf('NOT_FOUND');
+
+/**
+ * The end of one publisher's outbox at the home of a durable mailbox: takes each number once, in order, and confirms it
+ * when it is on disk. What it has taken is written with the messages, so that a restart forgets nothing.
+ */
+export class DurableInbox extends Deadline implements Receiver {
+  readonly source: string;
+  readonly origin: string;
+  readonly #mailbox: DurableMailbox;
+  readonly #forget: () => void;
+  readonly #waiter: RoomWaiter;
+  #link: Link | undefined;
+  #stream = 0;
+  /** The number that comes next; those below it are written, or about to be. */
+  #expect: number;
+  #confirmed: number;
+  #kept = false;
+  #lasting = false;
+  #rewinding = false;
+  #awaitsRoom = false;
+  #awaitsStore = false;
+  #refused = new Map<number, number>();
+
+  constructor(source: string, origin: string, mailbox: DurableMailbox, forget: () => void) {
+    super();
+    this.source = source;
+    this.origin = origin;
+    this.#mailbox = mailbox;
+    this.#forget = forget;
+    this.#confirmed = mailbox.journal.watermark(this.key);
+    this.#expect = this.#confirmed + 1;
+    this.#waiter = {
+      size: 0,
+      distant: true,
+      admit: () => {
+        this.#awaitsRoom = false;
+        this.#goOn();
+      },
+      closed: () => {
+        this.#awaitsRoom = false;
+      },
+    };
+  }
+
+  /** Under which name the mailbox remembers what has been taken. */
+  get key(): string {
+    return `${this.source}/${this.origin}`;
+  }
+
+  /** The publisher opens its stream over a link. */
+  link(link: Link, open: ControlFrame & { type: 'open' }): void {
+    const { stream, from, kept = false, only = false, lasting = false } = open;
+    this.cancel();
+    this.#lasting = lasting;
+    if (only) this.#forgetOthers();
+    this.#link = link;
+    this.#stream = stream;
+    this.#kept = kept;
+    this.#rewinding = false;
+    if (from > this.#expect) {
+      this.#expect = from;
+      this.#confirmed = Math.max(this.#confirmed, from - 1);
+      this.#mailbox.journal.advance(this.key, from - 1);
+    }
+    if (this.#awaitsStore) {
+      this.#rewinding = true;
+      link.tell(flow.stalled, stream, 0, 0);
+    }
+    for (const [number, reason] of this.#refused) {
+      if (number < from) this.#refused.delete(number);
+      else link.tell(flow.refuse, stream, number, reason);
+    }
+    if (this.#confirmed >= from) link.tell(flow.confirm, stream, this.#confirmed, this.#allowed());
+  }
+
+  receive(number: number, parcel: Parcel | undefined): void {
+    if (number !== this.#expect) {
+      if (number > this.#expect && !this.#rewinding) this.#rewind();
+      return;
+    }
+    this.#rewinding = false;
+    if (this.#mailbox.options.commits.error !== undefined) {
+      this.#rewinding = true;
+      this.#awaitStore();
+      return;
+    }
+    if (parcel === undefined) this.#mailbox.journal.advance(this.key, number);
+    else if (!this.#take(number, parcel)) return;
+    this.#expect++;
+  }
+
+  settle(): void {
+    if (this.#mailbox.options.commits.error !== undefined) {
+      this.#storeFailed();
+      return;
+    }
+    const number = this.#expect - 1;
+    if (number <= this.#confirmed) {
+      this.#tell();
+      return;
+    }
+    this.#mailbox.journal.whenCommitted({
+      committed: () => {
+        this.#confirmed = Math.max(this.#confirmed, number);
+        this.#tell();
+      },
+      failed: () => this.#storeFailed(),
+    });
+  }
+
+  ended(stream: number): void {
+    if (stream === this.#stream) this.#link = undefined;
+  }
+
+  expire(): void {
+    if (!this.#lasting) this.#mailbox.journal.forget(this.key);
+    this.#forget();
+  }
+
+  /** Earlier lives of the publisher have nothing left to send. */
+  #forgetOthers(): void {
+    const { journal } = this.#mailbox;
+    for (const key of [...journal.origins]) {
+      if (key !== this.key && key.startsWith(`${this.source}/`)) journal.forget(key);
+    }
+  }
+
+  /** @returns false when there is no room and the sender has to wait. */
+  #take(number: number, parcel: Parcel): boolean {
+    const mailbox = this.#mailbox;
+    let message: Message;
+    try {
+      message = parcel.open(this.source, this.origin, mailbox.clock.now());
+    } catch {
+      this.#refuse(number, gone);
+      return true;
+    }
+    message.detach();
+    switch (mailbox.offer(message, undefined, this.key, number, this.#kept)) {
+      case 'accepted':
+        return true;
+      case 'full':
+        if (this.#kept || mailbox.limits.overflow === 'block') {
+          this.#rewinding = true;
+          this.#awaitRoom();
+          return false;
+        }
+        this.#refuse(number, full);
+        return true;
+      case 'closed':
+        this.#refuse(number, gone);
+        return true;
+      default:
+        // Its own policy has dealt with it.
+        mailbox.journal.advance(this.key, number);
+        return true;
+    }
+  }
+
+  #refuse(number: number, reason: number): void {
+    for (const old of this.#refused.keys()) {
+      if (old > number - outboxWindow.messages) break; // a publisher's window holds no more: it has heard of the rest
+      this.#refused.delete(old);
+    }
+    this.#refused.set(number, reason);
+    this.#mailbox.journal.advance(this.key, number);
+    this.#link?.tell(flow.refuse, this.#stream, number, reason);
+  }
+
+  #tell(): void {
+    this.#link?.tell(flow.confirm, this.#stream, this.#confirmed, this.#allowed());
+  }
+
+  #rewind(): void {
+    this.#rewinding = true;
+    this.#link?.tell(flow.again, this.#stream, this.#expect, this.#allowed());
+  }
+
+  /** The highest number that may be sent now. When there is no room, the sender hears when there is. */
+  #allowed(): number {
+    const { room } = this.#mailbox;
+    if (room === 0) this.#awaitRoom();
+    return this.#expect - 1 + Math.min(room, outboxWindow.messages);
+  }
+
+  #awaitRoom(): void {
+    if (this.#awaitsRoom) return;
+    this.#awaitsRoom = true;
+    this.#mailbox.wait(this.#waiter);
+  }
+
+  /** A commit has failed: what was not confirmed comes again, when the store is back. */
+  #storeFailed(): void {
+    this.#rewinding = true;
+    this.#awaitStore();
+  }
+
+  #awaitStore(): void {
+    if (this.#awaitsStore) return;
+    this.#awaitsStore = true;
+    this.#link?.tell(flow.stalled, this.#stream, 0, 0);
+    this.#mailbox.options.commits.whenOpen(() => {
+      this.#awaitsStore = false;
+      this.#confirmed = Math.max(this.#confirmed, this.#mailbox.journal.watermark(this.key));
+      this.#expect = this.#confirmed + 1;
+      this.#goOn();
+    });
+  }
+
+  #goOn(): void {
+    if (this.#link === undefined || this.#awaitsStore) return;
+    if (this.#rewinding) this.#link.tell(flow.again, this.#stream, this.#expect, this.#allowed());
+    this.#tell();
+  }
+}

@@ -1,0 +1,56 @@
+import { Admin } from '../actors/admin.ts';
+import { EventHub } from '../core/events.ts';
+import { identify } from './identity.ts';
+import {
+  type BusOptions,
+  checkOptions,
+  defaultNode,
+  type Parts,
+  type ResolvedOptions,
+  resolveLogger,
+  resolveOptions,
+} from './options.ts';
+import { FolderSource, MemorySource } from './store-source.ts';
+
+/** A node's store, open, and who the node is by it. */
+export interface OpenedStore {
+  readonly options: ResolvedOptions;
+  readonly admin: Admin;
+  readonly events: EventHub;
+  /** How often this node has been started; 0 without a store that lasts. */
+  readonly starts: number;
+  /** Whether what is stored outlives the process. */
+  readonly lasting: boolean;
+  /** Called when the store has been opened again after a failure, before anything is written. */
+  restored: () => void;
+}
+
+/**
+ * Checks the options, opens the store, and takes the node's identity from it.
+ *
+ * @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`, `STORE_LOCKED`, `STORE_FULL`, `STORE_FAILED`, `STORE_CORRUPT`.
+ */
+export async function openStore(given: BusOptions = {}, parts: Parts = {}): Promise<OpenedStore> {
+  const { clock, dataDir, node } = checkOptions(given, parts);
+  const log = resolveLogger(given.logger);
+  const lasting = dataDir !== undefined || parts.source !== undefined;
+  const source =
+    parts.source ?? (dataDir === undefined ? new MemorySource() : new FolderSource(dataDir, clock, log.logger));
+  const events = new EventHub(log.logger);
+  let opened: OpenedStore | undefined;
+  const admin = new Admin({ clock, log: log.logger, events, source, restored: () => opened?.restored() });
+  await admin.open();
+  try {
+    const fallback = (): string => defaultNode(clock);
+    const identity = lasting
+      ? await identify(admin.commits.store, node, fallback)
+      : { node: node ?? fallback(), starts: 0 };
+    const options = resolveOptions(given, parts, identity.node, log);
+    events.logTo(options.logger);
+    opened = { options, admin, events, starts: identity.starts, lasting, restored: () => {} };
+    return opened;
+  } catch (error) {
+    await admin.close();
+    throw error;
+  }
+}

@@ -1,0 +1,89 @@
+import { Moves } from '../actors/moves.ts';
+import type { Clock } from '../core/clock.ts';
+import { toError } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import type { Batch, Commits, Participant } from '../storage/commits.ts';
+import { packRecord, recordKind, unpackRecord } from '../storage/record.ts';
+import { prefixRange } from '../storage/store.ts';
+import type { DurableEntry } from '../wire/frame.ts';
+
+/** What a node with a store keeps of the cluster's durable subscriptions, to start from it at once. */
+export class RegistryRecords implements Participant {
+  readonly #commits: Commits;
+  readonly #log: Logger;
+  readonly #moves = new Moves();
+
+  constructor(commits: Commits, log: Logger) {
+    this.#commits = commits;
+    this.#log = log;
+  }
+
+  async load(): Promise<DurableEntry[]> {
+    const entries: DurableEntry[] = [];
+    for await (const [key, value] of this.#commits.store.scan(prefixRange('reg/'))) {
+      try {
+        entries.push(unpackRecord(recordKind.registry, key, value) as unknown as DurableEntry); // its checksum is right
+      } catch (error) {
+        this.#log.error({ err: toError(error), key }, 'what was known of a subscription cannot be read');
+      }
+    }
+    return entries;
+  }
+
+  keep(entry: DurableEntry): void {
+    this.#moves.put(`reg/${entry.name}`, packRecord(recordKind.registry, entry));
+    this.#commits.touch(this);
+  }
+
+  collect(batch: Batch): void {
+    this.#moves.collect(batch);
+  }
+
+  committed(): void {
+    this.#moves.committed();
+  }
+
+  failed(): void {
+    this.#moves.failed();
+  }
+
+  async restored(): Promise<void> {
+    this.#commits.touch(this);
+  }
+}
+
+/** How often subscriptions without a consumer are looked for, and how long one may be without, in milliseconds. */
+export const orphans = { every: 60_000, after: 3_600_000 };
+
+/** Looks for durable subscriptions that nobody consumes. */
+export class OrphanWatch {
+  readonly #since = new Map<string, number>();
+  readonly #told = new Set<string>();
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** @returns since when those that are to be told of now have had no consumer, by their ids. */
+  look(mailboxes: Iterable<{ readonly id: string; readonly consumers: number }>): Map<string, number> {
+    const now = this.#clock.now();
+    const found = new Map<string, number>();
+    const seen = new Set<string>();
+    for (const { id, consumers } of mailboxes) {
+      seen.add(id);
+      if (consumers > 0) {
+        this.#since.delete(id);
+        this.#told.delete(id);
+        continue;
+      }
+      const since = this.#since.get(id) ?? now;
+      this.#since.set(id, since);
+      if (now - since < orphans.after || this.#told.has(id)) continue;
+      this.#told.add(id);
+      found.set(id, since);
+    }
+    for (const id of [...this.#since.keys()]) if (!seen.has(id)) this.#since.delete(id);
+    return found;
+  }
+}

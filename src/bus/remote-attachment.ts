@@ -1,0 +1,143 @@
+import type { SubscriptionStats } from '../actors/subscriber-options.ts';
+import { deferred } from '../core/async.ts';
+import type { Clock } from '../core/clock.ts';
+import { BusError } from '../core/errors.ts';
+import type { SubscriptionState } from '../core/lifecycle.ts';
+import type { Logger } from '../core/log.ts';
+import type { DurableEntry } from '../wire/frame.ts';
+import type { RemoteConsumer } from './remote-consumer.ts';
+import type { SubscriptionDriver } from './subscription.ts';
+
+/** What an attachment to a mailbox of another node needs of its surroundings. */
+export interface RemoteAttachmentHost {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Asks the home. @throws {BusError} */
+  ask(node: string, method: string, params: unknown, timeout: number): Promise<unknown>;
+  reachable(node: string): boolean;
+  ended(attachment: RemoteAttachment): void;
+}
+
+/** How long the home may take to answer, in milliseconds. */
+const answerTime = 10_000;
+/** How long to wait after an attempt to attach that failed, in milliseconds. */
+const again = 500;
+
+/** A durable subscription whose home is another node: attached again whenever the home is back. */
+export class RemoteAttachment implements SubscriptionDriver {
+  readonly entry: DurableEntry;
+  readonly id: string;
+  readonly #host: RemoteAttachmentHost;
+  readonly #timeout: number;
+  readonly #detached = deferred<void>();
+  #consumer: RemoteConsumer | undefined;
+  #credit: number;
+  #attaching = false;
+  #closed = false;
+
+  constructor(host: RemoteAttachmentHost, entry: DurableEntry, id: string, credit: number, timeout: number) {
+    this.#host = host;
+    this.entry = entry;
+    this.id = id;
+    this.#credit = credit;
+    this.#timeout = timeout;
+  }
+
+  get name(): string {
+    return this.entry.name;
+  }
+
+  get state(): SubscriptionState {
+    return this.#consumer?.state ?? (this.#closed ? 'closed' : 'active');
+  }
+
+  get closed(): Promise<void> {
+    return this.#detached.promise;
+  }
+
+  get consumer(): RemoteConsumer | undefined {
+    return this.#consumer;
+  }
+
+  set credit(credit: number) {
+    this.#credit = credit;
+    if (this.#consumer?.linked === true) this.#tell('consumer.credit', { consumer: this.id, credit });
+  }
+
+  /** Attaches for the first time. Resolves when the home has taken it, or cannot be reached for now. */
+  async start(consumer: RemoteConsumer): Promise<void> {
+    this.#consumer = consumer;
+    await this.connect();
+  }
+
+  /** The home may have come back. */
+  async connect(): Promise<void> {
+    const { clock, log, ask, reachable } = this.#host;
+    const consumer = this.#consumer;
+    const { home, id: mailbox } = this.entry;
+    if (this.#attaching || this.#closed || consumer === undefined || consumer.linked || !reachable(home)) return;
+    this.#attaching = true;
+    try {
+      const { busy, next: from } = consumer;
+      const params = { mailbox, consumer: this.id, credit: this.#credit, timeout: this.#timeout, busy, from };
+      await ask(home, 'consumer.attach', params, answerTime);
+    } catch (err) {
+      log.debug({ err, subscription: this.name, home }, 'the home does not take the consumer yet');
+    } finally {
+      this.#attaching = false;
+    }
+    // Whatever has become of it, it is looked after: a stream that did not open is asked for again.
+    clock.timer(again, () => void this.connect().catch(() => undefined)).unref();
+  }
+
+  pause(): void {
+    this.#consumer?.pause();
+  }
+
+  resume(): void {
+    this.#consumer?.resume();
+  }
+
+  stats(): SubscriptionStats {
+    const numbers = this.#consumer?.numbers ?? {
+      running: 0,
+      abandoned: 0,
+      handled: 0,
+      failed: 0,
+      filtered: 0,
+      rate: 0,
+    };
+    return { waiting: 0, bytes: 0, dead: 0, dropped: 0, expired: 0, refused: 0, ...numbers };
+  }
+
+  async drain(timeout: number): Promise<void> {
+    const { home, name } = this.entry;
+    if (!this.#host.reachable(home)) {
+      throw new BusError('NODE_UNREACHABLE', `'${name}' cannot be drained: its home '${home}' is away`);
+    }
+    await this.#host.ask(home, 'mailbox.drain', { name, timeout }, timeout + answerTime);
+  }
+
+  /** Detaches: the mailbox stays. */
+  async close(timeout: number): Promise<void> {
+    await this.#consumer?.close(timeout);
+    this.end();
+  }
+
+  /** The consumer has closed, or the subscription is removed. */
+  end(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#consumer !== undefined) this.#tell('consumer.detach', { consumer: this.id });
+    this.#host.ended(this);
+    this.#detached.resolve();
+  }
+
+  #tell(method: string, params: unknown): void {
+    const { home } = this.entry;
+    if (!this.#host.reachable(home)) return; // the home notices by itself
+    this.#host.ask(home, method, params, answerTime).catch((err: unknown) => {
+      this.#host.log.debug({ err, subscription: this.name, home }, `'${method}' was not taken`);
+    });
+  }
+}

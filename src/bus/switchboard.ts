@@ -1,0 +1,112 @@
+import type { DurableMailbox } from '../actors/durable-mailbox.ts';
+import type { Subscriber } from '../actors/subscriber.ts';
+import type { Session } from '../transport/session.ts';
+import { flow } from '../wire/flow.ts';
+import { type ControlFrame, decodeFrame, frameType, typeOf } from '../wire/frame.ts';
+import type { Inboxes } from './inboxes.ts';
+import type { Link, Receiver } from './link.ts';
+import { type Lane, RelayStream } from './relay.ts';
+import type { RemoteConsumer } from './remote-consumer.ts';
+import type { RequestHandler, Requests } from './requests.ts';
+import type { Role } from './role.ts';
+
+/** What the switchboard needs of the network and of the bus. */
+export interface SwitchboardHost {
+  readonly node: string;
+  readonly incarnation: string;
+  readonly role: Role;
+  readonly requests: Requests;
+  readonly inboxes: Inboxes;
+  readonly handle: RequestHandler;
+  /** What waits for a link on behalf of other nodes. */
+  lane(link: Link): Lane | undefined;
+  /** A mailbox in memory of this node, by its id. */
+  subscriber(mailbox: string): Subscriber | undefined;
+  /** A durable one. */
+  mailbox(id: string): DurableMailbox | undefined;
+  /** Who takes the deliveries of another node's mailbox. */
+  consumer(id: string): RemoteConsumer | undefined;
+}
+
+/** Takes every frame of every link to whom it concerns. */
+export class Switchboard {
+  readonly #host: SwitchboardHost;
+
+  constructor(host: SwitchboardHost) {
+    this.#host = host;
+  }
+
+  /** Takes a frame without its length. @throws {BusError} `PROTOCOL_ERROR`. */
+  take(session: Session, link: Link, body: Uint8Array): void {
+    const type = typeOf(body);
+    if (type === frameType.data) link.data(body);
+    else if (type === frameType.flow) link.flow(body);
+    else this.#control(session, link, decodeFrame(body));
+  }
+
+  /** Takes a control frame. */
+  #control(session: Session, link: Link, frame: ControlFrame): void {
+    switch (frame.type) {
+      case 'open':
+        link.opened(frame, flow.unlinked);
+        return;
+      case 'shut':
+        link.shut(frame.stream);
+        return;
+      case 'request':
+        this.#request(link, frame);
+        return;
+      case 'reply':
+        if (frame.target === this.#host.node) this.#host.requests.take(frame);
+        else this.#host.role.path(frame.target)?.send(frame);
+        return;
+      default:
+        this.#host.role.take(session, link, frame);
+    }
+  }
+
+  #request(link: Link, frame: ControlFrame & { type: 'request' }): void {
+    const source = this.#host.role.vouch(link, frame.source);
+    if (frame.target === this.#host.node) {
+      this.#host.requests.answer(frame, this.#host.handle, (reply) => {
+        if (link.send(reply)) return;
+        const error = { code: 'PAYLOAD_TOO_LARGE', message: `the answer to '${frame.method}' is larger than a frame` };
+        link.send({ type: 'reply', id: frame.id, target: source, error });
+      });
+      return;
+    }
+    const onward = this.#host.role.path(frame.target);
+    if (onward !== undefined && onward !== link) {
+      onward.send(frame);
+      return;
+    }
+    const message = `there is no link to a node '${frame.target}'`;
+    link.send({ type: 'reply', id: frame.id, target: source, error: { code: 'NODE_UNREACHABLE', message } });
+  }
+
+  /** Who takes in a stream: a mailbox of this node, or on the leader the link to another one. */
+  receiver(link: Link, frame: ControlFrame & { type: 'open' }): Receiver | undefined {
+    const { node, incarnation, inboxes, lane: laneOf } = this.#host;
+    this.#host.role.vouch(link, frame.source);
+    if (frame.target === node) {
+      if (frame.incarnation === '') {
+        const mailbox = this.#host.mailbox(frame.mailbox);
+        return mailbox === undefined ? undefined : inboxes.openDurable(link, frame, mailbox);
+      }
+      if (frame.incarnation !== incarnation) return undefined;
+      if (frame.consumer !== undefined) {
+        const consumer = this.#host.consumer(frame.consumer);
+        consumer?.open(link, frame.stream, frame.from);
+        return consumer;
+      }
+      const subscriber = this.#host.subscriber(frame.mailbox);
+      return subscriber === undefined ? undefined : inboxes.open(link, frame, subscriber);
+    }
+    const onward = this.#host.role.path(frame.target);
+    const lane = onward === undefined || onward === link ? undefined : laneOf(onward);
+    if (onward === undefined || lane === undefined) return undefined;
+    // A durable mailbox outlives the life of its home.
+    if (frame.incarnation !== '' && onward.incarnation !== frame.incarnation) return undefined;
+    return new RelayStream(link, onward, lane, frame);
+  }
+}

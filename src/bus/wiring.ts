@@ -1,0 +1,216 @@
+import { Nursery } from '../actors/nursery.ts';
+import type { Runtime } from '../actors/runtime.ts';
+import { Supervisor } from '../actors/supervisor.ts';
+import { closeAll } from '../core/async.ts';
+import { BusError, describe, toError } from '../core/errors.ts';
+import type { EventHub } from '../core/events.ts';
+import { originOf } from '../core/incarnation.ts';
+import { type BusState, busTransitions, Lifecycle } from '../core/lifecycle.ts';
+import { checkName } from '../core/topic.ts';
+import { Router } from '../routing/router.ts';
+import { answerDeadLetters } from './dead-letter-requests.ts';
+import { MailboxControl } from './mailbox-control.ts';
+import { Network } from './network.ts';
+import type { OpenedStore } from './opened-store.ts';
+import type { ResolvedOptions } from './options.ts';
+import { MessageFactory } from './publish-options.ts';
+import { Publisher } from './publisher.ts';
+import { Receiving } from './receiving.ts';
+import type { Route } from './route.ts';
+import { type BusStatus, brief, statusOf } from './status.ts';
+import { backUp } from './store-source.ts';
+import { Storehouse } from './storehouse.ts';
+import { Subscriptions } from './subscriptions.ts';
+
+/** The parts of a bus, how they are put together, and in which order they start and stop. */
+export class Wiring {
+  readonly options: ResolvedOptions;
+  readonly incarnation: string;
+  readonly lifecycle = new Lifecycle<BusState>('bus', busTransitions, 'starting');
+  readonly events: EventHub;
+  readonly router = new Router<Route>();
+  readonly publisher: Publisher;
+  readonly subscriptions: Subscriptions;
+  readonly storehouse: Storehouse;
+  readonly network: Network | undefined;
+  readonly receiving: Receiving;
+  readonly mailboxes: MailboxControl;
+  readonly #runtime: Runtime;
+  readonly #supervisor: Supervisor;
+  #nursery: Nursery | undefined;
+  #closing: Promise<void> | undefined;
+  #closeBy = 0;
+  #gaps = 0;
+
+  constructor(options: ResolvedOptions, runtime: Runtime, incarnation: string, opened: OpenedStore) {
+    const { clock, logger: log, node, limits, role } = options;
+    this.options = options;
+    this.incarnation = incarnation;
+    this.#runtime = runtime;
+    this.events = opened.events;
+    this.events.on('store.gap', () => this.#gaps++);
+    this.#supervisor = new Supervisor({ runtime, clock, log, giveUp: (error, path) => this.#failed(error, path) });
+    const factory = new MessageFactory(clock, node, originOf(incarnation), limits.payload);
+    this.publisher = new Publisher(clock, this.router, factory);
+    this.storehouse = new Storehouse({
+      opened,
+      incarnation,
+      router: this.router,
+      publisher: this.publisher,
+      nursery: () => this.#group(),
+      replayTo: (subscription) => this.subscriptions.replayTo(subscription),
+    });
+    const { deadLetters, durables, admin, spools } = this.storehouse;
+    this.subscriptions = new Subscriptions({
+      node,
+      incarnation,
+      clock,
+      log,
+      events: this.events,
+      router: this.router,
+      deadLetters,
+      durables,
+      publisher: this.publisher,
+      nursery: () => this.#group(),
+      announce: async (add, remove) => this.network?.announce(add, remove),
+    });
+    this.mailboxes = new MailboxControl({
+      node,
+      durability: options.durability,
+      mailboxes: this.storehouse.mailboxes,
+      durables,
+      entries: () => this.network?.registry.durables ?? [],
+      ask: async (target, method, params, timeout) => this.ask(target, method, params, timeout),
+    });
+    this.receiving = new Receiving({ clock, source: (name) => this.mailboxes.source(name) });
+    if (role !== 'alone') {
+      this.network = new Network({
+        options,
+        incarnation,
+        events: this.events,
+        log,
+        router: this.router,
+        admin,
+        spools,
+        stored: opened.lasting,
+        starts: opened.starts,
+        subscriber: (mailbox) => this.subscriptions.byMailbox(mailbox),
+        mailbox: (id) => this.storehouse.mailbox(id),
+        consumer: (id) => this.storehouse.consumer(id),
+        registered: (entry, before) => this.storehouse.registered(entry, before),
+        relinked: (target) => this.storehouse.relinked(target),
+        gone: (target, life) => this.storehouse.gone(target, life),
+        handle: (method, params, source) => this.#answer(method, params, source),
+      });
+    }
+  }
+
+  /** Starts everything, in order. */
+  async start(): Promise<void> {
+    const network = this.network;
+    await this.#supervisor.add({
+      name: 'admin',
+      start: () => this.storehouse.open(network),
+      stop: () => this.storehouse.close(),
+    });
+    if (network !== undefined) {
+      await this.#supervisor.add({ name: 'net', start: () => network.start(), stop: () => network.close() });
+      await this.#supervisor.add({
+        name: 'cluster',
+        start: () => network.join(),
+        stop: () => network.leave(Math.max(0, this.#closeBy - this.options.clock.monotonic())),
+      });
+    }
+    const group = await this.#supervisor.add({ name: 'subs' });
+    this.#nursery = new Nursery({ supervisor: this.#supervisor, runtime: this.#runtime, group });
+    this.lifecycle.to('running');
+  }
+
+  /** Stops everything, in reverse. Twice is harmless. */
+  close(timeout: number): Promise<void> {
+    this.#closing ??= this.#close(timeout);
+    return this.#closing;
+  }
+
+  /** @throws {BusError} `CLOSED` unless the bus is running. */
+  check(): void {
+    if (this.lifecycle.state !== 'running') throw new BusError('CLOSED', `the bus is ${this.lifecycle.state}`);
+  }
+
+  /** Asks another node. @throws {BusError} `NODE_UNREACHABLE`, `NO_LEADER`, `TIMEOUT`, or what it answers. */
+  ask(node: string, method: string, params: unknown, timeout: number): Promise<unknown> {
+    if (this.network === undefined) {
+      throw new BusError('NODE_UNREACHABLE', `this bus is in no cluster, so there is no node '${node}'`);
+    }
+    return this.network.request(node, method, params, timeout);
+  }
+
+  /** This node at a glance. */
+  status(): BusStatus {
+    return statusOf({
+      options: this.options,
+      incarnation: this.incarnation,
+      state: this.lifecycle.state,
+      network: this.network,
+      subscriptions: this.subscriptions.status(),
+      storehouse: this.storehouse,
+      gaps: this.#gaps,
+      tree: this.#supervisor.status(),
+    });
+  }
+
+  async #close(timeout: number): Promise<void> {
+    this.lifecycle.to('closing');
+    const { clock, flush } = this.options;
+    this.#closeBy = clock.monotonic() + timeout;
+    try {
+      await closeAll([
+        () =>
+          Promise.all([
+            this.subscriptions.close(timeout),
+            this.storehouse.durables.close(timeout),
+            this.receiving.close(timeout),
+          ]),
+        () => this.#supervisor.stop(),
+        () => this.#runtime.close(),
+        () => this.publisher.close(),
+      ]);
+    } finally {
+      this.lifecycle.to('closed');
+      flush();
+    }
+  }
+
+  #group(): Nursery {
+    if (this.#nursery === undefined) throw new BusError('CLOSED', `the bus is ${this.lifecycle.state}`);
+    return this.#nursery;
+  }
+
+  async #answer(method: string, params: unknown, source: string): Promise<unknown> {
+    const answer = this.storehouse.answer(method, params, source);
+    if (answer !== undefined) return answer;
+    if (method.startsWith('mailbox.')) return this.mailboxes.answer(method, params);
+    if (method.startsWith('dlq.')) return answerDeadLetters(this.storehouse.deadLetters, method, params);
+    if (method === 'store.backup') return this.#backUp(params);
+    if (method === 'status') return brief(this.status());
+    if (method === 'unsubscribe') {
+      const { name, timeout } = (params ?? {}) as { name?: unknown; timeout?: unknown };
+      checkName('subscription', name);
+      await this.subscriptions.remove(name, typeof timeout === 'number' ? timeout : 0);
+      return undefined;
+    }
+    throw new BusError('PROTOCOL_ERROR', `node '${this.options.node}' knows no request ${describe(method)}`);
+  }
+
+  async #backUp(params: unknown): Promise<unknown> {
+    const { name } = (params ?? {}) as { name?: unknown };
+    checkName('backup', name);
+    return backUp(this.storehouse.admin.commits.store, this.options.dataDir, name);
+  }
+
+  /** Something inside has failed for good: the node closes in order. */
+  #failed(error: unknown, path: string): void {
+    this.options.logger.error({ actor: path, err: toError(error) }, 'a part failed for good: this node closes');
+    this.close(30_000).catch((err: unknown) => this.options.logger.error({ err }, 'this node did not close in order'));
+  }
+}

@@ -1,0 +1,120 @@
+import type { Message } from '../core/message.ts';
+import type { Batch, Commitment } from './commits.ts';
+import { segmentKey } from './recovery.ts';
+import { packSegment, segmentBytes, segmentMessages } from './segment.ts';
+import type { Segment } from './window.ts';
+
+const nobody: Commitment[] = [];
+const nothing: Segment[] = [];
+
+/** Where a journal ends, and what has been handed out of it. */
+export interface Place {
+  readonly tail: number;
+  readonly total: number;
+  readonly mark: number;
+}
+
+/** What gathers for one commit of a journal, and then what that commit writes. */
+export class Flight {
+  readonly messages: Message[] = [];
+  /** Of messages whose ids are of their publishers' choice. */
+  ids: Set<string> | undefined = undefined;
+  /** Of messages that are numbered. */
+  readonly #origins = new Set<string>();
+  /** The numbers of streams that are used up. */
+  marks: Map<string, number> | undefined = undefined;
+  commitments = nobody;
+  /** Segments whose last message has left. */
+  emptied = nothing;
+  segments = nothing;
+  /** The bytes of the messages, once they are packed. */
+  bytes = 0;
+  mark = 0;
+  synced = false;
+  wroteState = false;
+
+  get empty(): boolean {
+    return this.messages.length === 0 && this.emptied.length === 0 && this.commitments.length === 0;
+  }
+
+  add(message: Message): void {
+    this.messages.push(message);
+    if (message.number !== 0) {
+      this.#origins.add(message.origin);
+      return;
+    }
+    this.ids ??= new Set();
+    this.ids.add(message.origin);
+  }
+
+  /** Whether a message of this id is among them, whether it was numbered or is a repeat under the id that it had then. */
+  holds(id: string): boolean {
+    if (this.ids?.has(id) === true) return true;
+    const cut = id.lastIndexOf('.');
+    const origin = id.slice(0, cut);
+    if (cut < 0 || !this.#origins.has(origin)) return false;
+    const number = Number(id.slice(cut + 1));
+    return this.messages.some((message) => message.number === number && message.origin === origin);
+  }
+
+  advance(origin: string, number: number): void {
+    this.marks ??= new Map();
+    this.marks.set(origin, number);
+  }
+
+  await(commitment: Commitment): void {
+    if (this.commitments === nobody) this.commitments = [commitment];
+    else this.commitments.push(commitment);
+  }
+
+  /** The last message of a segment has left. */
+  clear(segment: Segment): void {
+    if (this.emptied === nothing) this.emptied = [segment];
+    else this.emptied.push(segment);
+  }
+
+  /** Packs the messages into segments, which follow upon what is there. */
+  write(batch: Batch, id: string, { tail, total, mark }: Place, time: number): void {
+    const { messages, marks } = this;
+    const segments: Segment[] = [];
+    let first = tail + 1;
+    let bytesBefore = total;
+    for (let at = 0; at < messages.length; ) {
+      let end = at;
+      let bytes = 0;
+      while (end < messages.length && end - at < segmentMessages && (bytes < segmentBytes || end === at)) {
+        bytes += (messages[end] as Message).size; // end < length
+        end++;
+      }
+      const part = at === 0 && end === messages.length ? messages : messages.slice(at, end);
+      const count = part.length;
+      const head = { first, count, mark, bytesBefore, bytes, time };
+      const { value, ids, watermarks } = packSegment(head, part, end === messages.length ? marks : undefined);
+      batch.put(segmentKey(id, first), value);
+      segments.push({
+        first,
+        count,
+        mark,
+        bytesBefore,
+        bytes,
+        time,
+        ids,
+        watermarks,
+        left: count,
+        leftBytes: bytes,
+        bits: undefined,
+        emptied: false,
+      });
+      first += count;
+      bytesBefore += bytes;
+      at = end;
+    }
+    this.segments = segments;
+    this.bytes = bytesBefore - total;
+  }
+
+  /** The messages of a segment. @param at how many stand in those before it. */
+  messagesOf({ count }: Segment, at: number): readonly Message[] {
+    return count === this.messages.length ? this.messages : this.messages.slice(at, at + count);
+  }
+}
