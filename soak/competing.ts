@@ -22,6 +22,9 @@ async function freePort(): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
+/** What each process had done when it failed. */
+let tell = (): string[] => [];
+
 async function run(): Promise<string[]> {
   const problems: string[] = [];
   const address = `tcp://127.0.0.1:${await freePort()}`;
@@ -42,6 +45,11 @@ async function run(): Promise<string[]> {
     publish: { from: 1, pace: 4, keys: 10 },
   });
   await pub.up();
+  tell = () =>
+    [home, pub, ...all].map(
+      (each) =>
+        `${each.name}: ${each.ended ? 'ended' : 'runs'}, ok ${each.said('ok').length}, begun ${each.said('begun').length}, handled ${each.said('handled').length}, failed ${JSON.stringify(each.said('failed').slice(0, 2))}`,
+    );
   await Promise.all([a, b, c].map((each) => each.until('it handles', () => each.said('handled').length > 50)));
   await a.kill();
   b.child.kill('SIGSTOP');
@@ -150,6 +158,6 @@ async function run(): Promise<string[]> {
   return problems;
 }
 
-const problems = await run().catch((error: unknown) => [`FAIL: ${(error as Error).message}`]);
+const problems = await run().catch((error: unknown) => [`FAIL: ${(error as Error).message}`, ...tell()]);
 for (const problem of problems) console.log(`competing: ${problem}`);
 process.exit(problems.length === 0 ? 0 : 1);

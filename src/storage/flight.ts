@@ -88,23 +88,12 @@ export class Flight {
       }
       const part = at === 0 && end === messages.length ? messages : messages.slice(at, end);
       const count = part.length;
-      const head = { first, count, mark, bytesBefore, bytes, time };
-      const { value, ids, watermarks } = packSegment(head, part, end === messages.length ? marks : undefined);
-      batch.put(segmentKey(id, first), value);
-      segments.push({
-        first,
-        count,
-        mark,
-        bytesBefore,
-        bytes,
-        time,
-        ids,
-        watermarks,
-        left: count,
-        leftBytes: bytes,
-        bits: undefined,
-        emptied: false,
-      });
+      const segment = new Written(first, count, mark, bytesBefore, bytes, time);
+      const packed = packSegment(segment, part, end === messages.length ? marks : undefined);
+      segment.ids = packed.ids;
+      segment.watermarks = packed.watermarks;
+      batch.put(segmentKey(id, first), packed.value);
+      segments.push(segment);
       first += count;
       bytesBefore += bytes;
       at = end;
@@ -116,5 +105,32 @@ export class Flight {
   /** The messages of a segment. @param at how many stand in those before it. */
   messagesOf({ count }: Segment, at: number): readonly Message[] {
     return count === this.messages.length ? this.messages : this.messages.slice(at, at + count);
+  }
+}
+
+const none: Uint8Array = new Uint8Array(0);
+
+/** A segment as it is written: nothing of it has left. */
+class Written implements Segment {
+  readonly first: number;
+  readonly count: number;
+  readonly mark: number;
+  readonly bytesBefore: number;
+  readonly bytes: number;
+  readonly time: number;
+  ids = none;
+  watermarks = none;
+  left: number;
+  leftBytes: number;
+  bits: Uint8Array | undefined = undefined;
+  emptied = false;
+
+  constructor(first: number, count: number, mark: number, bytesBefore: number, bytes: number, time: number) {
+    this.first = first;
+    this.count = this.left = count;
+    this.mark = mark;
+    this.bytesBefore = bytesBefore;
+    this.bytes = this.leftBytes = bytes;
+    this.time = time;
   }
 }

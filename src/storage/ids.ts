@@ -42,6 +42,29 @@ export interface IdSink {
   run(origin: string, from: number, count: number): void;
 }
 
+/** Gives the ids of messages, as `readIds` would when they are packed. */
+export function giveIds(messages: readonly Message[], sink: IdSink): void {
+  let from = 0;
+  let count = 0;
+  let last = '';
+  for (const { origin, number } of messages) {
+    if (count > 0 && number === from + count && origin === last) {
+      count++;
+      continue;
+    }
+    if (count > 0) sink.run(last, from, count);
+    count = 0;
+    if (number === 0) {
+      sink.id(origin);
+      continue;
+    }
+    last = origin;
+    from = number;
+    count = 1;
+  }
+  if (count > 0) sink.run(last, from, count);
+}
+
 /** @throws {RangeError} when they are cut short: the record's checksum rules that out. */
 export function readIds(ids: Uint8Array, sink: IdSink): void {
   const from = Buffer.from(ids.buffer, ids.byteOffset, ids.length);

@@ -2,7 +2,7 @@ import type { BusError } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
 import type { Batch, Commitment, Commits, Participant } from './commits.ts';
 import { Flight } from './flight.ts';
-import { type RecentIds, readIds } from './ids.ts';
+import { giveIds, type RecentIds, readIds } from './ids.ts';
 import type { JournalHost } from './journal-host.ts';
 import { type JournalState, type Partial, packState } from './journal-state.ts';
 import { type Gap, type Recovered, readBehind, recover, segmentKey, stateKey } from './recovery.ts';
@@ -296,11 +296,12 @@ export class Journal implements Participant, WindowHost {
     if (this.#marking >= flight.mark) this.#mark = flight.mark;
     let at = 0;
     for (const segment of flight.segments) {
-      if (this.#host.keepsIds) readIds(segment.ids, this.ids);
       const { first, count } = segment;
+      const messages = flight.messagesOf(segment, at);
+      if (this.#host.keepsIds) giveIds(messages, this.ids);
       this.#tail = first + count - 1;
       this.#total = segment.bytesBefore + segment.bytes;
-      this.#window.takeNew(segment, flight.messagesOf(segment, at));
+      this.#window.takeNew(segment, messages);
       at += count;
     }
     for (const commitment of flight.commitments) commitment.committed(flight.synced);

@@ -127,7 +127,24 @@ class TextTable {
     }
     return at;
   }
+
+  clear(): void {
+    this.#texts.length = 0;
+    this.#places = undefined;
+    this.#lastPlace = -1;
+    this.bytes = 0;
+  }
 }
+
+// Where a segment is put together: kept from one to the next, because with many mailboxes most hold a message or two.
+const topics = new TextTable();
+const origins = new TextTable();
+const topicPlaces: number[] = [];
+const originPlaces: number[] = [];
+const extras: (Uint8Array | undefined)[] = [];
+let pair = '';
+let pairSource = '';
+let pairOrigin: string | undefined;
 
 /** Packs messages into a segment. @param messages stored forms; at most {@link segmentMessages}. */
 export function packSegment(
@@ -135,27 +152,30 @@ export function packSegment(
   messages: readonly Message[],
   watermarks: Watermarks | undefined,
 ): { value: Uint8Array; ids: Uint8Array; watermarks: Uint8Array } {
-  const topics = new TextTable();
-  const origins = new TextTable();
-  const extras: (Uint8Array | undefined)[] = [];
+  topics.clear();
+  origins.clear();
   let blob = 0;
   let lastSource: string | undefined;
   let lastOrigin: string | undefined;
   let originPlace = 0;
-  const topicPlaces: number[] = [];
-  const originPlaces: number[] = [];
+  let i = 0;
   for (const message of messages) {
     const { topic, source } = message;
     const origin = message.number === 0 ? '' : message.origin;
     if (source !== lastSource || origin !== lastOrigin) {
       lastSource = source;
       lastOrigin = origin;
-      originPlace = origins.place(`${source}/${origin}`);
+      if (source !== pairSource || origin !== pairOrigin) {
+        pairSource = source;
+        pairOrigin = origin;
+        pair = `${source}/${origin}`;
+      }
+      originPlace = origins.place(pair);
     }
-    topicPlaces.push(topics.place(topic));
-    originPlaces.push(originPlace);
+    topicPlaces[i] = topics.place(topic);
+    originPlaces[i] = originPlace;
     const extra = extraOf(message);
-    extras.push(extra);
+    extras[i++] = extra;
     blob += message.bytes(encodePayload).length + (extra === undefined ? 0 : 4 + extra.length);
   }
   const ids = packIds(messages);
@@ -173,7 +193,7 @@ export function packSegment(
   at = topics.write(to, at + marks.length);
   at = origins.write(to, at);
   let end = at + messages.length * rowBytes;
-  for (let i = 0; i < messages.length; i++, at += rowBytes) {
+  for (i = 0; i < messages.length; i++, at += rowBytes) {
     const message = messages[i] as Message; // i < length; so are the columns
     const bytes = message.bytes(encodePayload);
     const extra = extras[i];
