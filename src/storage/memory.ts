@@ -117,7 +117,8 @@ function place(keys: readonly string[], key: string, from = 0): number {
   let high = keys.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (byBytes(keys[middle] as string, key) < 0) low = middle + 1; // middle < high
+    if (byBytes(keys[middle] as string, key) < 0)
+      low = middle + 1; // middle < high
     else high = middle;
   }
   return low;
