@@ -14,6 +14,8 @@ export class Attempts {
   readonly #started = new Map<number, Slot | undefined>();
   /** Up to which sequence an earlier life may have handed messages out. */
   readonly #aged: number;
+  /** Of which a message from below there has been found. */
+  readonly #keys = new Set<string>();
 
   constructor({ cut, started, mark }: Pick<JournalState, 'cut' | 'started' | 'mark'>) {
     this.#cut = new Map(cut);
@@ -21,9 +23,25 @@ export class Attempts {
     this.#aged = mark;
   }
 
-  /** How often a message of a segment was cut off in earlier lives. */
-  before(sequence: number): number {
-    return this.#cut.get(sequence) ?? (sequence <= this.#aged ? 1 : 0);
+  /**
+   * How often a message of a segment was cut off in earlier lives; asked in the order of their sequences. One that stands
+   * behind another of its key was not: they run one at a time.
+   */
+  before(sequence: number, key: string | undefined): number {
+    const cut = this.#cut.get(sequence);
+    if (sequence > this.#aged) return cut ?? 0;
+    if (key === undefined) return cut ?? 1;
+    const behind = this.#keys.has(key);
+    this.#keys.add(key);
+    return cut ?? (behind ? 0 : 1);
+  }
+
+  /**
+   * Whether a message of a segment may have run in an earlier life. Of those of one key that are there more than one may
+   * have, since the settlement of the one before may not have been written.
+   */
+  mayHaveRun(sequence: number): boolean {
+    return sequence <= this.#aged || this.#cut.has(sequence);
   }
 
   /** Completes what a record of its own tells of a message. @returns whether anything has changed. */
@@ -31,7 +49,10 @@ export class Attempts {
     const cut = this.#cut.get(slot.sequence) ?? 0;
     slot.attempt += cut;
     if (cut > 0) slot.suspect = true;
-    return this.resume(slot);
+    const resumed = this.resume(slot);
+    const { key } = slot.message;
+    if (key !== undefined && slot.attempt > 1) this.#keys.add(key);
+    return resumed;
   }
 
   /** One that was noted as started when the life before this one ended has been cut off. @returns whether it was. */
@@ -48,6 +69,7 @@ export class Attempts {
   age(slot: Slot): void {
     const { sequence, parked } = slot;
     slot.attempt++;
+    slot.worn = slot.suspect; // it was out alone, so the end was its own
     slot.suspect = true;
     // What is parked has a record that tells its attempt: only what came after that is noted here.
     this.#cut.set(sequence, parked === undefined ? slot.attempt - 1 : (this.#cut.get(sequence) ?? 0) + 1);

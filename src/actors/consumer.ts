@@ -137,6 +137,13 @@ export class Consumer extends Worker implements MailboxConsumer {
     if (this.closing) this.checkClosing();
   }
 
+  /** A delivery goes back as if it had never been handed out: nobody has seen it. */
+  protected unseen(delivery: Delivery): void {
+    this.runner.release(delivery);
+    this.mailbox.giveBack(slotOf(delivery), false);
+    if (this.closing) this.checkClosing();
+  }
+
   /** The mailbox is removed. */
   removed(): void {
     void this.close(0);

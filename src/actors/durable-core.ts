@@ -130,10 +130,10 @@ export abstract class DurableCore implements Hosts {
   // Journal
 
   arrived(message: Message, sequence: number, segment: Segment): void {
-    const before = this.attempts.before(sequence);
-    const slot = new Slot(message, sequence, segment, 1 + before, undefined, before > 0);
+    const before = this.attempts.before(sequence, message.key);
+    const slot = new Slot(message, sequence, segment, 1 + before, undefined, this.attempts.mayHaveRun(sequence));
     if (this.attempts.resume(slot)) this.journal.touchState();
-    if (slot.attempt > this.policy.retry.attempts) {
+    if (this.spent(slot)) {
       this.burial.condemn(slot);
       return;
     }
@@ -268,7 +268,7 @@ export abstract class DurableCore implements Hosts {
   }
 
   due(slot: Slot): void {
-    if (slot.attempt > this.policy.retry.attempts) {
+    if (this.spent(slot)) {
       this.burial.condemn(slot);
       return;
     }
@@ -340,6 +340,11 @@ export abstract class DurableCore implements Hosts {
     slot.attempt = attempt;
     slot.due = Math.ceil(due); // part of a key: keys sort as whole numbers do
     this.parking.park(slot);
+  }
+
+  /** Whether a message has killed its process, or lost its consumer, as often as it may. What may be innocent goes on. */
+  protected spent({ worn, attempt }: Slot): boolean {
+    return worn && attempt > this.policy.retry.attempts;
   }
 
   protected age(slot: Slot): void {

@@ -10,13 +10,15 @@ import type { MailboxConsumer } from './mailbox-consumer.ts';
 import type { MailboxPolicy } from './mailbox-policy.ts';
 import type { RoomHost, RoomWaiter } from './room.ts';
 import type { Slot } from './slot.ts';
-import { type Sweep, type SweepHost, sweepMailbox } from './sweep.ts';
+import { type Sweep, type SweepHost, superseding, sweepMailbox } from './sweep.ts';
 
 export type { DurableMailboxOptions } from './durable-core.ts';
 export type { Offered } from './intake.ts';
 
 /** How much of a mailbox is in memory at most. */
 const window = { messages: 10_000, bytes: 8 * 1024 * 1024 };
+/** How long something under way may keep who asks whether there is more, in milliseconds. */
+const patience = 5000;
 const everything = { messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
 
 /** The mailbox of a durable subscription, on its home. */
@@ -153,7 +155,7 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
       return true;
     }
     this.withdrawn(slot);
-    slot.suspect = false; // it has come to an end, and no process with it
+    slot.suspect = slot.worn = false; // it has come to an end, and no process with it
     const { delay } = decision;
     this.park(slot, attempt + 1, clock.now() + delay);
     const { id, topic } = message;
@@ -167,7 +169,7 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
     this.withdrawn(slot);
     if (this.#closed) return true; // close() has noted what was out
     if (cut) this.age(slot);
-    if (slot.attempt > this.policy.retry.attempts) {
+    if (this.spent(slot)) {
       this.burial.condemn(slot);
       return true;
     }
@@ -217,8 +219,25 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
    */
   promises(consumer: MailboxConsumer): boolean {
     if (this.burial.blocked || this.#closed || this.options.commits.error !== undefined) return false;
+    const { held, settling, flying, credit } = consumer;
+    if (held - settling - flying >= credit) return false;
     if (this.journal.reading) return true;
     return this.queue.promises(consumer, (slot) => this.expiredWhy(slot) === undefined);
+  }
+
+  /** Resolves when `promises` is false, or whoever waits does so no longer. */
+  async exhausted(consumer: MailboxConsumer, waits: () => boolean): Promise<void> {
+    const { clock, journal } = this;
+    const end = clock.monotonic() + patience;
+    while (waits() && this.promises(consumer) && clock.monotonic() < end) {
+      await journal.commits.flushed();
+      await new Promise<void>((done) => clock.immediate(done));
+    }
+  }
+
+  /** Leaves only the newest of what is in memory and not out. */
+  supersede(): void {
+    if (this.hasMore) this.judge(Object.assign(superseding(this.clock), { to: Number.POSITIVE_INFINITY }));
   }
 
   /** Resolves when as much is in memory as can be. @throws {BusError} when the mailbox closes or cannot be read. */

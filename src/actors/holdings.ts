@@ -6,6 +6,7 @@ const longestMark = 4096;
 
 /** The consumers of a durable mailbox, and which messages are out with whom. */
 export class Holdings {
+  /** Who was given a message last stands last: the others are asked first. */
   readonly #consumers = new Set<MailboxConsumer>();
   readonly #out = new Map<Slot, MailboxConsumer>();
 
@@ -51,6 +52,7 @@ export class Holdings {
     consumer.held++;
     if (slot.suspect) consumer.suspects++;
     this.#out.set(slot, consumer);
+    if (this.#consumers.size > 1 && this.#consumers.delete(consumer)) this.#consumers.add(consumer);
   }
 
   /** It is not out any more, and not settled. @returns whether it was out. */

@@ -19,6 +19,8 @@ export class Slot implements Entry {
   due = 0;
   /** Its process may have died of it: it is handed out alone, and only after that has been noted. */
   suspect: boolean;
+  /** Its last attempt was cut off although nothing else could have been the reason. */
+  worn = false;
   /** It holds its key: no other of the key may run. */
   holds = false;
   /** It has left: whoever meets it passes it over. */

@@ -2,7 +2,7 @@ import type { Step } from '../actors/consumer.ts';
 import type { DurableMailbox } from '../actors/durable-mailbox.ts';
 import type { Clock } from '../core/clock.ts';
 import { BusError } from '../core/errors.ts';
-import { ConsumerLink } from './consumer-link.ts';
+import { ConsumerLink, type Wanted } from './consumer-link.ts';
 import type { Link } from './link.ts';
 import { decodeStaged } from './staged.ts';
 
@@ -38,6 +38,8 @@ export class Attendance {
         return this.#attach(params, source);
       case 'consumer.credit':
         return this.#credit(params, source);
+      case 'consumer.exhausted':
+        return this.#exhausted(params, source);
       case 'consumer.detach':
         return this.#detach(params, source);
       case 'consumer.settle':
@@ -55,7 +57,7 @@ export class Attendance {
   }
 
   async #attach(params: Readonly<Record<string, unknown>>, node: string): Promise<undefined> {
-    const { mailbox: id, consumer, credit, timeout, busy, from } = params;
+    const { mailbox: id, consumer, credit, newest, timeout, busy, from } = params;
     if (
       !text(id) ||
       !text(consumer) ||
@@ -80,7 +82,7 @@ export class Attendance {
     for (const earlier of [...(this.#links.get(key) ?? [])]) earlier.end(running);
     const { node: source } = this.#host;
     const route = { source, origin, node, incarnation, consumer, timeout: Math.max(1, timeout), from };
-    const attached: ConsumerLink = new ConsumerLink(mailbox, route, Math.max(1, credit), () => {
+    const attached: ConsumerLink = new ConsumerLink(mailbox, route, wantedOf(credit, newest), () => {
       const left = (this.#links.get(key) ?? []).filter((other) => other !== attached);
       if (left.length === 0) this.#links.delete(key);
       else this.#links.set(key, left);
@@ -91,10 +93,19 @@ export class Attendance {
     return undefined;
   }
 
-  async #credit({ consumer, credit }: Readonly<Record<string, unknown>>, node: string): Promise<undefined> {
+  async #credit({ consumer, credit, newest }: Readonly<Record<string, unknown>>, node: string): Promise<undefined> {
     if (!text(consumer) || !count(credit)) throw wrong('consumer.credit', node);
-    this.#find(consumer, node).credit = credit;
+    this.#find(consumer, node).ask(wantedOf(credit, newest));
     return undefined;
+  }
+
+  /** Answers when a consumer that asks for more would get nothing now, and the number behind all that it was given. */
+  async #exhausted({ consumer, credit, newest }: Readonly<Record<string, unknown>>, node: string): Promise<unknown> {
+    if (!text(consumer) || !count(credit)) throw wrong('consumer.exhausted', node);
+    const link = this.#find(consumer, node);
+    link.ask(wantedOf(credit, newest));
+    await link.mailbox.exhausted(link, () => link.open);
+    return { next: link.next };
   }
 
   async #detach({ consumer }: Readonly<Record<string, unknown>>, node: string): Promise<undefined> {
@@ -106,8 +117,9 @@ export class Attendance {
   async #settle(params: Readonly<Record<string, unknown>>, node: string): Promise<undefined> {
     const { consumer, number, outcome, error, staged } = params;
     if (!text(consumer) || !count(number) || typeof outcome !== 'string') throw wrong('consumer.settle', node);
-    if (outcome === 'back') {
-      for (const link of [...(this.#links.get(`${node}/${consumer}`) ?? [])]) if (link.letGo(number)) break;
+    if (outcome === 'back' || outcome === 'unseen') {
+      const cut = outcome === 'back';
+      for (const link of [...(this.#links.get(`${node}/${consumer}`) ?? [])]) if (link.letGo(number, cut)) break;
       return undefined;
     }
     const link = this.#find(consumer, node);
@@ -165,6 +177,10 @@ export class Attendance {
     if (link === undefined) throw new BusError('NOT_FOUND', `node '${node}' has no consumer ${consumer} here`);
     return link;
   }
+}
+
+function wantedOf(credit: number, newest: unknown): Wanted {
+  return { credit, newest: newest === true };
 }
 
 function errorOf(given: unknown): Error {

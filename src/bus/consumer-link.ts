@@ -22,6 +22,14 @@ export interface ConsumerRoute {
   readonly from: number;
 }
 
+/** What a consumer wants. */
+export interface Wanted {
+  /** How many deliveries it may hold; 0 for none. */
+  readonly credit: number;
+  /** The next one is to be the newest that waits. */
+  readonly newest: boolean;
+}
+
 interface Out {
   readonly slot: Slot;
   readonly parcel: Parcel;
@@ -45,16 +53,18 @@ export class ConsumerLink implements Sender, MailboxConsumer {
   /** By delivery number, which counts up. */
   readonly #out = new Map<number, Out>();
   #credit: number;
+  #newest = false;
   #next: number;
   #cursor: number;
   #link: Link | undefined;
   #timer: Timer | undefined;
   #open = true;
 
-  constructor(mailbox: DurableMailbox, route: ConsumerRoute, credit: number, ended: () => void) {
+  constructor(mailbox: DurableMailbox, route: ConsumerRoute, wanted: Wanted, ended: () => void) {
     this.#mailbox = mailbox;
     this.route = route;
-    this.#credit = credit;
+    this.#credit = wanted.credit;
+    this.#newest = wanted.newest;
     this.#ended = ended;
     this.#next = this.#cursor = route.from;
   }
@@ -67,9 +77,20 @@ export class ConsumerLink implements Sender, MailboxConsumer {
     return this.#open ? this.#credit : 0;
   }
 
-  set credit(credit: number) {
+  /** It wants more, less, or something else from now on. */
+  ask({ credit, newest }: Wanted): void {
     this.#credit = credit;
+    this.#newest = newest;
     this.ready();
+  }
+
+  /** The number of the next delivery. */
+  get next(): number {
+    return this.#next;
+  }
+
+  get open(): boolean {
+    return this.#open;
   }
 
   /** Opens its stream. */
@@ -95,12 +116,12 @@ export class ConsumerLink implements Sender, MailboxConsumer {
     this.ready();
   }
 
-  /** A handler that was cut off has returned: the delivery, of whatever stream, comes back. @returns whether it was out. */
-  letGo(number: number): boolean {
+  /** A delivery, of whatever stream, comes back. @param cut whether its handler had begun. @returns whether it was out. */
+  letGo(number: number, cut: boolean): boolean {
     const out = this.#out.get(number);
     if (out === undefined) return false;
     this.#out.delete(number);
-    this.#mailbox.giveBack(out.slot, true);
+    this.#mailbox.giveBack(out.slot, cut);
     if (this.#open) this.ready();
     else if (this.#out.size === 0) this.#finish();
     return true;
@@ -145,6 +166,7 @@ export class ConsumerLink implements Sender, MailboxConsumer {
         writer.add(this.stream, this.#cursor++, again?.parcel, again?.slot.attempt);
         continue;
       }
+      if (this.#newest && this.held < this.credit) this.#mailbox.supersede();
       const slot = this.#mailbox.take(this);
       if (slot === undefined) return false;
       slot.message.leavesAt = this.#mailbox.clock.now();

@@ -7,7 +7,6 @@ import type { Worker, WorkerOptions } from '../actors/worker.ts';
 import type { Clock } from '../core/clock.ts';
 import { BusError } from '../core/errors.ts';
 import type { EventHub } from '../core/events.ts';
-import { hexOf } from '../core/hex.ts';
 import type { Logger } from '../core/log.ts';
 import type { Pattern } from '../routing/pattern.ts';
 import type { DurableEntry } from '../wire/frame.ts';
@@ -16,8 +15,8 @@ import { DurableAttachment } from './durable-attachment.ts';
 import type { DurableCluster } from './durable-cluster.ts';
 import type { HomeEntry, Mailboxes } from './mailboxes.ts';
 import type { Publisher } from './publisher.ts';
-import { RemoteAttachment, type RemoteAttachmentHost } from './remote-attachment.ts';
-import { RemoteConsumer } from './remote-consumer.ts';
+import type { RemoteAttachmentHost } from './remote-attachment.ts';
+import { RemoteAttachments } from './remote-attachments.ts';
 import { Subscription } from './subscription.ts';
 import type { ResolvedSubscription } from './subscription-options.ts';
 
@@ -57,7 +56,8 @@ const localCredit = 256;
 export class Durables {
   readonly #host: DurablesHost;
   readonly #attached = new Set<DurableAttachment>();
-  readonly #remote = new Map<string, RemoteAttachment>();
+  /** Those to mailboxes of other nodes. */
+  readonly remotes: RemoteAttachments;
   /** Declarations under way, by name: two of one name must not both find that there is none. */
   readonly #declaring = new Map<string, Promise<unknown>>();
   /** What subscriptions that were made here have said of their attempts' time, by name. */
@@ -67,6 +67,14 @@ export class Durables {
 
   constructor(host: DurablesHost) {
     this.#host = host;
+    const { clock, log, remote } = host;
+    this.remotes = new RemoteAttachments({
+      clock,
+      log,
+      ...remote,
+      working: (name, id, handler, options) => this.#working(name, id, handler, options),
+      employ: (worker, name) => this.#employ(worker, name),
+    });
   }
 
   /** How long an attempt may take of a subscription: what was said last on this node, in milliseconds. */
@@ -92,7 +100,7 @@ export class Durables {
     const attachment =
       'mailbox' in declared
         ? await this.#attach(declared, handler, options)
-        : await this.#attachRemote(declared, handler, options);
+        : await this.remotes.attach(declared, handler, options);
     return new Subscription(attachment, pattern, (timeout) => attachment.close(timeout));
   }
 
@@ -115,25 +123,6 @@ export class Durables {
     } finally {
       if (this.#declaring.get(name) === settled) this.#declaring.delete(name);
     }
-  }
-
-  /** The home of a mailbox has come back. */
-  relinked(node: string): void {
-    for (const attachment of this.#remote.values()) {
-      if (attachment.entry.home === node) attachment.connect().catch(() => undefined); // it tries again by itself
-    }
-  }
-
-  /** A subscription is removed, or has another home: who is attached to the old one has nothing to wait for. */
-  unregistered(entry: DurableEntry): void {
-    for (const attachment of [...this.#remote.values()]) {
-      if (attachment.entry.id === entry.id) void attachment.close(0);
-    }
-  }
-
-  /** The consumer that a stream of deliveries is for. */
-  receiver(consumer: string): RemoteConsumer | undefined {
-    return this.#remote.get(consumer)?.consumer;
   }
 
   async #declare(
@@ -245,21 +234,20 @@ export class Durables {
   /** Detaches everything: mailboxes keep what they hold. */
   async close(timeout: number): Promise<void> {
     this.#closing = true;
-    const all = [...this.#attached, ...this.#remote.values()];
+    const all = [...this.#attached, ...this.remotes];
     await Promise.all(all.map((attachment) => attachment.close(timeout)));
   }
 
   /** Resolves when the mailboxes that this node consumes are empty. @throws {BusError} `TIMEOUT`. */
   async drain(timeout: number): Promise<void> {
     const consumed = [...this.#attached].filter(({ consumer }) => consumer !== undefined);
-    const remote = [...this.#remote.values()].filter(({ consumer }) => consumer !== undefined);
-    await Promise.all([...consumed, ...remote].map((attachment) => attachment.drain(timeout)));
+    await Promise.all([...consumed, ...this.remotes.consumed].map((attachment) => attachment.drain(timeout)));
   }
 
   get busy(): boolean {
     return (
       [...this.#attached].some(({ consumer, mailbox }) => consumer !== undefined && !mailbox.idle) ||
-      [...this.#remote.values()].some(({ consumer }) => consumer?.empty === false)
+      this.remotes.consumed.some(({ consumer }) => consumer?.empty === false)
     );
   }
 
@@ -294,51 +282,6 @@ export class Durables {
     this.#attached.add(attachment);
     void attachment.closed.then(() => this.#attached.delete(attachment));
     return attachment;
-  }
-
-  async #attachRemote(
-    entry: DurableEntry,
-    handler: Handler | null,
-    options: ResolvedSubscription,
-  ): Promise<RemoteAttachment> {
-    const { clock, log, remote } = this.#host;
-    const id = hexOf(clock.randomBytes(8));
-    const host: RemoteAttachmentHost = {
-      clock,
-      log,
-      ask: (node, method, params, timeout) => remote.ask(node, method, params, timeout),
-      reachable: (node) => remote.reachable(node),
-      ended: () => this.#remote.delete(id),
-    };
-    const { credit = options.concurrency } = options;
-    const attachment = new RemoteAttachment(host, entry, id, credit, options.timeout);
-    this.#remote.set(id, attachment);
-    if (handler !== null) await attachment.start(await this.#consumeRemote(attachment, handler, options));
-    return attachment;
-  }
-
-  /** Attaches a handler to a mailbox of another node. */
-  async #consumeRemote(
-    attachment: RemoteAttachment,
-    handler: Handler,
-    options: ResolvedSubscription,
-  ): Promise<RemoteConsumer> {
-    const { remote } = this.#host;
-    const { entry, id } = attachment;
-    const consumer = new RemoteConsumer({
-      ...this.#working(entry.name, entry.id, handler, options),
-      consumer: id,
-      filters: options.filters,
-      settle: async (settlement) => {
-        await remote.ask(entry.home, 'consumer.settle', settlement, options.timeout + answerTime);
-      },
-      credit: (credit) => {
-        attachment.credit = credit;
-      },
-      closed: () => attachment.end(),
-    });
-    await this.#employ(consumer, entry.name);
-    return consumer;
   }
 
   /** Attaches a handler to a mailbox of this node. */
@@ -394,6 +337,3 @@ export class Durables {
     worker.attach(part);
   }
 }
-
-/** How long the home of a mailbox may take to answer, in milliseconds. */
-const answerTime = 10_000;

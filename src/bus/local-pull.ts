@@ -5,23 +5,23 @@ import { FilterChain } from '../actors/filters.ts';
 import type { Handler } from '../actors/subscriber-options.ts';
 import { superseding } from '../actors/sweep.ts';
 import type { Durables } from './durables.ts';
-import type { Front, PullSource, PullWorker } from './receiving.ts';
+import { type Front, type PullSource, type PullWorker, unasked } from './receiving.ts';
 
 /** The least credit of a consumer that is pulled from: settlements that are being written count as well. */
 const leastCredit = 256;
-/** How long something under way may keep who waits, in milliseconds. */
-const patience = 5000;
 
 /** A consumer that can be asked for the newest message. */
 class PullingConsumer extends Consumer {
-  newest: () => boolean = () => false;
+  newest = false;
 
   override take(): Delivery | undefined {
-    if (this.mailbox.hasMore && this.newest()) {
-      const sweep = superseding(this.clock);
-      this.mailbox.judge(Object.assign(sweep, { to: Number.POSITIVE_INFINITY }));
-    }
+    if (this.newest) this.mailbox.supersede();
     return super.take();
+  }
+
+  override failed(delivery: Delivery, thrown: unknown): void {
+    if (thrown === unasked) this.unseen(delivery);
+    else super.failed(delivery, thrown);
   }
 }
 
@@ -45,11 +45,10 @@ export class LocalPull implements PullSource {
     return this.#mailbox.name;
   }
 
-  async open(handler: Handler, newest: () => boolean): Promise<PullWorker> {
+  async open(handler: Handler): Promise<PullWorker> {
     const options = { concurrency: 0, credit: leastCredit, timeout: this.timeout, filters: new FilterChain() };
     const consumer = await this.#durables.consume(this.#mailbox, handler, options, PullingConsumer);
-    (consumer as PullingConsumer).newest = newest; // it was made as one
-    return new LocalWorker(this.#mailbox, consumer);
+    return new LocalWorker(this.#mailbox, consumer as PullingConsumer); // it was made as one
   }
 
   async supersede(): Promise<void> {
@@ -57,55 +56,50 @@ export class LocalPull implements PullSource {
   }
 
   async front(): Promise<Front | null> {
-    const mailbox = this.#mailbox;
-    let found = mailbox.front();
-    while (found === undefined && mailbox.journal.reading) {
-      await mailbox.read();
-      found = mailbox.front();
-    }
+    const found = await frontOf(this.#mailbox);
     if (found === undefined) return null;
     const { slot, fresh } = found;
-    // That it was shown is written before it is: what is told to be fresh is so only once.
-    if (fresh) {
-      await new Promise<void>((resolve, reject) =>
-        mailbox.journal.whenCommitted({ committed: () => resolve(), failed: reject }),
-      );
-    }
     return { message: slot.message, attempt: slot.attempt, fresh };
   }
 }
 
+/** The message that would be handed out next. That it was shown is written before it is: what is fresh is so only once. */
+export async function frontOf(mailbox: DurableMailbox): Promise<ReturnType<DurableMailbox['front']>> {
+  let found = mailbox.front();
+  while (found === undefined && mailbox.journal.reading) {
+    await mailbox.read();
+    found = mailbox.front();
+  }
+  if (found?.fresh === true) {
+    await new Promise<void>((resolve, reject) =>
+      mailbox.journal.whenCommitted({ committed: () => resolve(), failed: reject }),
+    );
+  }
+  return found;
+}
+
 class LocalWorker implements PullWorker {
   readonly #mailbox: DurableMailbox;
-  readonly #consumer: Consumer;
+  readonly #consumer: PullingConsumer;
 
-  constructor(mailbox: DurableMailbox, consumer: Consumer) {
+  constructor(mailbox: DurableMailbox, consumer: PullingConsumer) {
     this.#mailbox = mailbox;
     this.#consumer = consumer;
   }
 
-  get demand(): number {
-    return this.#consumer.concurrency;
-  }
-
-  set demand(demand: number) {
-    const consumer: { credit: number; concurrency: number } = this.#consumer;
+  ask(demand: number, newest: boolean): void {
+    const consumer: { credit: number } = this.#consumer;
     consumer.credit = Math.max(leastCredit, 2 * demand);
-    consumer.concurrency = demand;
+    this.#consumer.newest = newest;
+    this.#consumer.concurrency = demand;
   }
 
   get closed(): Promise<void> {
     return this.#consumer.closed;
   }
 
-  async exhausted(waits: () => boolean): Promise<void> {
-    const { clock, journal } = this.#mailbox;
-    const end = clock.monotonic() + patience;
-    while (waits() && this.#consumer.active && this.#mailbox.promises(this.#consumer)) {
-      if (clock.monotonic() >= end) return;
-      await journal.commits.flushed();
-      await new Promise<void>((done) => clock.immediate(done));
-    }
+  exhausted(waits: () => boolean): Promise<void> {
+    return this.#mailbox.exhausted(this.#consumer, () => waits() && this.#consumer.active);
   }
 
   close(timeout: number): Promise<void> {

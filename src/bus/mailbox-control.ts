@@ -1,5 +1,6 @@
 import type { DurableMailbox } from '../actors/durable-mailbox.ts';
 import { clearing, pruning } from '../actors/sweep.ts';
+import type { Clock } from '../core/clock.ts';
 import { BusError, describe } from '../core/errors.ts';
 import { nearest } from '../core/spelling.ts';
 import { checkName } from '../core/topic.ts';
@@ -13,6 +14,7 @@ import { LocalPull } from './local-pull.ts';
 import type { HomeEntry, Mailboxes } from './mailboxes.ts';
 import { type PeekedMessage, peek, positionPattern } from './peeking.ts';
 import type { PullSource } from './receiving.ts';
+import { frontRecord, RemotePull } from './remote-pull.ts';
 import { resolveSubscription, type SubscriptionOptions } from './subscription-options.ts';
 
 /** A durable mailbox, wherever its home is. */
@@ -79,6 +81,7 @@ export interface PeekOptions {
 export interface MailboxControlHost {
   readonly node: string;
   readonly durability: 'fsync' | 'os';
+  readonly clock: Clock;
   readonly mailboxes: Mailboxes;
   readonly durables: Durables;
   /** What the cluster knows; nothing in a bus that stands alone. */
@@ -200,10 +203,8 @@ export class MailboxControl {
   source(name: string): PullSource {
     const at = this.#find(name);
     if ('mailbox' in at) return new LocalPull(at.mailbox, this.#host.durables);
-    throw new BusError(
-      'NODE_UNREACHABLE',
-      `'${at.name}' is at home on node '${at.home}': receive from it there, or subscribe() here`,
-    );
+    const { durables, clock, ask } = this.#host;
+    return new RemotePull(at, durables, clock, ask);
   }
 
   /** @internal Answers another node, about a mailbox of this one. */
@@ -216,6 +217,8 @@ export class MailboxControl {
       'mailbox.peek': (full) => this.peek(full, { limit, from } as PeekOptions), // it checks them
       'mailbox.clear': (full) => this.clear(full),
       'mailbox.prune': (full) => this.prune(full),
+      'mailbox.front': async (full) => frontRecord(await this.source(full).front()),
+      'mailbox.supersede': (full) => this.source(full).supersede(),
     };
     const verb = Object.hasOwn(verbs, method) ? verbs[method] : undefined;
     if (verb === undefined) throw new BusError('PROTOCOL_ERROR', `node '${node}' knows no request ${describe(method)}`);

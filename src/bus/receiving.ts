@@ -38,13 +38,15 @@ export class ReceivedDelivery<T = unknown> extends ConsumedDelivery<T> implement
 
 /** Hands messages to a handler, as many at a time as are asked for. */
 export interface PullWorker {
-  /** How many deliveries are asked for, those that are out included. */
-  demand: number;
+  /** How many deliveries are wanted, those that are out included; `newest`: the next one is to be the newest that waits. */
+  ask(demand: number, newest: boolean): void;
   /** Resolves when it has ended: its mailbox is removed, or the bus closes. */
   readonly closed: Promise<void>;
   /**
    * Resolves when nothing can be handed out now, without anything happening that is not under way; or when whoever waits
    * does so no longer.
+   *
+   * @throws {BusError} `NODE_UNREACHABLE` when the mailbox's home cannot be asked.
    */
   exhausted(waits: () => boolean): Promise<void>;
   /** Ends, giving what is out so long. */
@@ -59,11 +61,8 @@ export interface PullSource {
   readonly name: string;
   /** How long an attempt may take, in milliseconds, unless it is told otherwise. */
   readonly timeout: number;
-  /**
-   * Attaches a handler. @param newest whether the next message handed out is to be the newest: older ones that wait are
-   * superseded then.
-   */
-  open(handler: Handler, newest: () => boolean): Promise<PullWorker>;
+  /** Attaches a handler. What it rejects with `unasked` goes back as if it had never been handed out. */
+  open(handler: Handler): Promise<PullWorker>;
   /** Leaves only the newest of what waits, also of what is not in memory. */
   supersede(): Promise<void>;
   front(): Promise<Front | null>;
@@ -75,6 +74,9 @@ export interface ReceivingHost {
   /** @throws {BusError} `NOT_FOUND`, naming the nearest one that exists. */
   source(name: string): PullSource;
 }
+
+/** What was handed out and nobody has asked for. */
+export const unasked = new BusError('ABORTED', 'whoever asked for it has gone');
 
 /** How long a consumer that nobody asks is kept, in milliseconds. */
 const idleTime = 30_000;
@@ -199,11 +201,7 @@ class Puller {
 
   async #open(): Promise<PullWorker> {
     try {
-      const newest = (): boolean => {
-        const [first] = this.#waiting;
-        return first?.wanted.newest === true;
-      };
-      const worker = await this.#source.open((message, context) => this.#handle(message, context), newest);
+      const worker = await this.#source.open((message, context) => this.#handle(message, context));
       this.#worker = worker;
       const { name } = this.#source;
       void worker.closed.then(() => this.#end(new BusError('CLOSED', `'${name}' is removed, or its bus closes`)));
@@ -216,7 +214,12 @@ class Puller {
 
   /** Its time is up: it goes unless it is about to get something. */
   async #late(waiter: Waiter): Promise<void> {
-    await this.#worker?.exhausted(() => this.#waiting.has(waiter));
+    try {
+      await this.#worker?.exhausted(() => this.#waiting.has(waiter));
+    } catch (error) {
+      this.#fail(waiter, error);
+      return;
+    }
     if (!this.#waiting.delete(waiter)) return;
     waiter.settle(null);
     this.#demand();
@@ -228,11 +231,22 @@ class Puller {
     this.#demand();
   }
 
-  /** What is asked for: one for each who waits, and those that are out. What was taken by mistake would have nobody. */
+  /**
+   * What is asked for: one for each who waits, and those that are out. What was taken by mistake would have nobody. Who
+   * wants the newest is served alone.
+   */
   #demand(): void {
-    const demand = this.#waiting.size + this.#out.size;
     if (this.#worker === undefined || this.#over !== undefined) return;
-    this.#worker.demand = demand;
+    let wanted = 0;
+    let newest = false;
+    for (const waiter of this.#waiting) {
+      if (waiter.wanted.newest && wanted > 0) break;
+      wanted++;
+      newest = waiter.wanted.newest;
+      if (newest) break;
+    }
+    const demand = wanted + this.#out.size;
+    this.#worker.ask(demand, newest);
     if (demand > 0) return;
     this.#idle?.cancel();
     this.#idle = this.#clock.timer(idleTime, () => void this.close(0)).unref();
@@ -243,12 +257,12 @@ class Puller {
     const delivery = new ReceivedDelivery(message, context, outcome);
     const [waiter] = this.#waiting;
     if (waiter === undefined) {
-      // Not asked for: nobody has seen it.
-      delivery.nack(new BusError('ABORTED', 'whoever asked for it has gone'));
+      delivery.nack(unasked); // nobody has seen it
       return outcome.promise;
     }
     this.#waiting.delete(waiter);
     this.#out.add(delivery);
+    if (waiter.wanted.newest) this.#demand();
     const forget = (): void => {
       if (this.#out.delete(delivery)) this.#demand();
     };

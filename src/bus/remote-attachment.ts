@@ -5,6 +5,7 @@ import { BusError } from '../core/errors.ts';
 import type { SubscriptionState } from '../core/lifecycle.ts';
 import type { Logger } from '../core/log.ts';
 import type { DurableEntry } from '../wire/frame.ts';
+import type { Wanted } from './consumer-link.ts';
 import type { RemoteConsumer } from './remote-consumer.ts';
 import type { SubscriptionDriver } from './subscription.ts';
 
@@ -31,7 +32,10 @@ export class RemoteAttachment implements SubscriptionDriver {
   readonly #timeout: number;
   readonly #detached = deferred<void>();
   #consumer: RemoteConsumer | undefined;
-  #credit: number;
+  #wanted: Wanted;
+  /** Of what the home was told last, and whether an answer to that is awaited. */
+  #told: Wanted | undefined;
+  #telling = false;
   #attaching = false;
   #closed = false;
 
@@ -39,7 +43,7 @@ export class RemoteAttachment implements SubscriptionDriver {
     this.#host = host;
     this.entry = entry;
     this.id = id;
-    this.#credit = credit;
+    this.#wanted = { credit, newest: false };
     this.#timeout = timeout;
   }
 
@@ -59,9 +63,24 @@ export class RemoteAttachment implements SubscriptionDriver {
     return this.#consumer;
   }
 
-  set credit(credit: number) {
-    this.#credit = credit;
-    if (this.#consumer?.linked === true) this.#tell('consumer.credit', { consumer: this.id, credit });
+  get wanted(): Wanted {
+    return this.#wanted;
+  }
+
+  /** How many deliveries are wanted from now on, and which. */
+  set wanted(wanted: Wanted) {
+    this.#wanted = wanted;
+    this.#tellWanted();
+  }
+
+  /** Whether the home has been asked for deliveries, and has taken that as far as is known. */
+  get attached(): boolean {
+    return this.#attaching || this.#consumer?.linked === true;
+  }
+
+  /** Asks the home something about the consumer. @throws {BusError} */
+  ask(method: string, params: object, timeout = answerTime): Promise<unknown> {
+    return this.#host.ask(this.entry.home, method, { ...params, consumer: this.id }, timeout);
   }
 
   /** Attaches for the first time. Resolves when the home has taken it, or cannot be reached for now. */
@@ -79,7 +98,8 @@ export class RemoteAttachment implements SubscriptionDriver {
     this.#attaching = true;
     try {
       const { busy, next: from } = consumer;
-      const params = { mailbox, consumer: this.id, credit: this.#credit, timeout: this.#timeout, busy, from };
+      this.#told = this.#wanted;
+      const params = { mailbox, consumer: this.id, ...this.#wanted, timeout: this.#timeout, busy, from };
       await ask(home, 'consumer.attach', params, answerTime);
     } catch (err) {
       log.debug({ err, subscription: this.name, home }, 'the home does not take the consumer yet');
@@ -131,6 +151,25 @@ export class RemoteAttachment implements SubscriptionDriver {
     if (this.#consumer !== undefined) this.#tell('consumer.detach', { consumer: this.id });
     this.#host.ended(this);
     this.#detached.resolve();
+  }
+
+  /** One request at a time, however often that changes. */
+  #tellWanted(): void {
+    const { credit, newest } = this.#wanted;
+    const same = this.#told !== undefined && this.#told.credit === credit && this.#told.newest === newest;
+    if (same || this.#telling || this.#closed || !this.attached || !this.#host.reachable(this.entry.home)) return;
+    this.#told = this.#wanted;
+    this.#telling = true;
+    this.ask('consumer.credit', this.#wanted)
+      .catch((err: unknown) => {
+        this.#told = undefined; // it is told with the next attachment, if not before
+        this.#host.log.debug({ err, subscription: this.name }, 'the home was not told how many deliveries are wanted');
+      })
+      .finally(() => {
+        this.#telling = false;
+        if (this.#told !== undefined) this.#tellWanted();
+      })
+      .catch(() => undefined);
   }
 
   #tell(method: string, params: unknown): void {

@@ -13,7 +13,7 @@ import { encodeStaged, type StagedRecord } from './staged.ts';
 export interface Settlement {
   readonly consumer: string;
   readonly number: number;
-  readonly outcome: 'ack' | 'error' | 'permanent' | 'payload' | 'filtered' | 'back';
+  readonly outcome: 'ack' | 'error' | 'permanent' | 'payload' | 'filtered' | 'back' | 'unseen';
   readonly error?: { readonly name: string; readonly message: string };
   readonly staged?: readonly StagedRecord[];
 }
@@ -89,6 +89,11 @@ export class RemoteConsumer extends Worker implements Receiver {
   /** Whether nothing that it was given is left. */
   get empty(): boolean {
     return this.#arrived.size === 0 && this.runner.running === 0 && this.#settling === 0;
+  }
+
+  /** How many have arrived and not begun. */
+  protected get arrived(): number {
+    return this.#arrived.size;
   }
 
   /** The numbers of the deliveries whose handlers run, for the home to wait with those of a key. */
@@ -191,6 +196,22 @@ export class RemoteConsumer extends Worker implements Receiver {
     if (!this.#inHand.delete(delivery) || delivery.state !== 'returned') return;
     // The home waits for it with those of its key.
     if (delivery.message.key !== undefined) this.#letGo(delivery);
+  }
+
+  /** A delivery goes back as if it had never been handed out: nobody has seen it. */
+  protected unseen(delivery: Delivery): void {
+    this.#inHand.delete(delivery);
+    this.runner.release(delivery);
+    this.#tell({ consumer: this.#options.consumer, number: delivery.sequence, outcome: 'unseen' });
+    if (this.closing) this.checkClosing();
+  }
+
+  /** So do those that have not begun, but for the first few. The last goes first, so that each comes back in its place. */
+  protected keep(count: number): void {
+    while (this.#arrived.size > count) {
+      const { sequence: number } = this.#arrived.pop() as Delivery; // size > 0
+      this.#tell({ consumer: this.#options.consumer, number, outcome: 'unseen' });
+    }
   }
 
   protected get idle(): boolean {

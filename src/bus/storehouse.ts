@@ -152,21 +152,21 @@ export class Storehouse {
 
   /** Who takes the deliveries of another node's mailbox. */
   consumer(id: string): RemoteConsumer | undefined {
-    return this.durables.receiver(id);
+    return this.durables.remotes.receiver(id);
   }
 
   /** A durable subscription is new, or another one, or removed. */
   registered(entry: DurableEntry, before: DurableEntry | undefined): void {
     if (this.#host.opened.lasting) this.#records.keep(entry);
     if (before !== undefined && (entry.removed || before.id !== entry.id || before.home !== entry.home)) {
-      this.durables.unregistered(before);
+      this.durables.remotes.unregistered(before);
     }
     if (this.#open) this.#own(entry);
   }
 
   /** A node can be reached, for the first time or again. */
   relinked(node: string): void {
-    this.durables.relinked(node);
+    this.durables.remotes.relinked(node);
   }
 
   /** A node is down or has left. */

@@ -77,6 +77,7 @@ export class Wiring {
     this.mailboxes = new MailboxControl({
       node,
       durability: options.durability,
+      clock,
       mailboxes: this.storehouse.mailboxes,
       durables,
       entries: () => this.network?.registry.durables ?? [],

@@ -34,6 +34,15 @@ export class Ring<T> {
     return item;
   }
 
+  /** Takes out the last. */
+  pop(): T | undefined {
+    if (this.#size === 0) return undefined;
+    const index = (this.#head + --this.#size) & this.#mask;
+    const item = this.#items[index];
+    this.#items[index] = undefined;
+    return item;
+  }
+
   peek(): T | undefined {
     return this.#items[this.#head];
   }

@@ -339,7 +339,7 @@ test('a message that kills its process whenever it is handed out is given up, it
     const dice = new VirtualClock(seed);
     const roll = (sides: number): number => Math.floor(dice.random() * sides);
     const disk = new Disk();
-    const attempts = 2 + roll(4);
+    const attempts = 1 + roll(5);
     const policy = policyOf({ retry: { attempts } });
     const count = 1 + roll(40);
     const killer = roll(count);
@@ -364,7 +364,8 @@ test('a message that kills its process whenever it is handed out is given up, it
           const n = Number(payload);
           const about = `seed ${seed}: ${n} is at attempt ${attempt}, ${killer} of ${count} kills`;
           if (n !== killer) assert.ok(attempt <= 2, about);
-          else assert.ok(attempt >= kills + 1 && attempt <= kills + 2, about);
+          // The first time it need not be counted, when it stood behind another of its key.
+          else assert.ok(attempt >= Math.max(1, kills) && attempt <= kills + 2, about);
           await new Promise<void>((done) => void life.clock.timer(roll(20), done));
           if (n === killer) {
             killed = true;
@@ -378,7 +379,8 @@ test('a message that kills its process whenever it is handed out is given up, it
       );
       for (let i = 0; i < 2000 && !killed && mailbox.size > 0; i++) await life.clock.advance(5);
       if (killed) {
-        assert.ok(kills <= attempts, `seed ${seed}: it has killed ${kills} times`);
+        // The first time others were out with it: that alone gives nothing up.
+        assert.ok(kills <= attempts + 1, `seed ${seed}: it has killed ${kills} times`);
         continue;
       }
       dead.push(...life.seen('message.dead').map(({ reason }) => reason));
@@ -388,6 +390,61 @@ test('a message that kills its process whenever it is handed out is given up, it
     assert.deepEqual(dead, ['crash'], `seed ${seed}`);
     assert.equal(handled.size, count - 1, `seed ${seed}`);
   }
+});
+
+test('a crash gives up nothing that may not have run, however few attempts it has', async () => {
+  const disk = new Disk();
+  const policy = policyOf({ retry: { attempts: 1 } });
+  let life = await Life.start(disk);
+  const first = await life.mailbox('a/b', policy);
+  for (let n = 0; n < 20; n++) life.offer(first.mailbox, n, n % 4 === 0 ? {} : { key: `k${n % 4}` });
+  await life.clock.settle();
+  life.consume(first.mailbox, () => new Promise(() => {}), { concurrency: 2 });
+  await life.clock.advance(10);
+  const epoch = life.kill();
+  life = await Life.start(disk, { epoch });
+  const { mailbox } = await life.mailbox('a/b', policy);
+  const handled = new Set<unknown>();
+  life.consume(mailbox, ({ payload }) => {
+    handled.add(payload);
+  });
+  await life.clock.advance(1000);
+  assert.equal(handled.size, 20);
+  assert.deepEqual(life.seen('message.dead'), []);
+});
+
+test('a crash does not age what waits behind another message of its key', async () => {
+  const disk = new Disk();
+  let life = await Life.start(disk);
+  const first = await life.mailbox('a/b');
+  for (let n = 0; n < 6; n++) life.offer(first.mailbox, n, { key: 'k' });
+  await life.clock.settle();
+  life.consume(first.mailbox, () => new Promise(() => {}), { concurrency: 4 });
+  await life.clock.advance(10);
+  const epoch = life.kill();
+  life = await Life.start(disk, { epoch });
+  const attempts: number[] = [];
+  life.consume((await life.mailbox('a/b')).mailbox, (_message, { attempt }) => {
+    attempts.push(attempt);
+  });
+  await life.clock.advance(1000);
+  assert.deepEqual(attempts, [2, 1, 1, 1, 1, 1]);
+});
+
+test('consumers of one mailbox get its messages in turn', async () => {
+  const life = await Life.start(new Disk());
+  const { mailbox } = await life.mailbox('a/b');
+  const counts = [0, 0, 0];
+  for (const i of counts.keys()) {
+    life.consume(mailbox, () => {
+      counts[i] = (counts[i] ?? 0) + 1;
+    });
+  }
+  for (let n = 0; n < 90; n++) {
+    life.offer(mailbox, n);
+    await life.clock.advance(1);
+  }
+  assert.deepEqual(counts, [30, 30, 30]);
 });
 
 test('a random life: nothing is lost, doubled, early, out of order or miscounted', async () => {
