@@ -8,7 +8,10 @@ const longestMark = 4096;
 export class Holdings {
   /** Who was given a message last stands last: the others are asked first. */
   readonly #consumers = new Set<MailboxConsumer>();
-  readonly #out = new Map<Slot, MailboxConsumer>();
+  /** Those that are out, in a linked list: a map costs a tenth of what a message costs in all. */
+  #first: Slot | undefined;
+  #last: Slot | undefined;
+  #size = 0;
 
   /** How many consumers there are. */
   get consumers(): number {
@@ -17,12 +20,12 @@ export class Holdings {
 
   /** How many messages are out. */
   get size(): number {
-    return this.#out.size;
+    return this.#size;
   }
 
   /** The messages that are out. */
-  [Symbol.iterator](): Iterator<Slot> {
-    return this.#out.keys();
+  *[Symbol.iterator](): Generator<Slot> {
+    for (let slot = this.#first; slot !== undefined; slot = slot.outAfter) yield slot;
   }
 
   /** How far what may be handed out runs ahead of what has been. */
@@ -39,19 +42,24 @@ export class Holdings {
   /** A consumer is gone. @returns what it holds, the last first. */
   detach(consumer: MailboxConsumer): Slot[] {
     this.#consumers.delete(consumer);
-    const held = [...this.#out].filter(([, holder]) => holder === consumer).map(([slot]) => slot);
+    const held = [...this].filter(({ holder }) => holder === consumer);
     return held.sort((a, b) => b.sequence - a.sequence);
   }
 
   has(slot: Slot): boolean {
-    return this.#out.has(slot);
+    return slot.holder !== undefined;
   }
 
   /** A message is handed out. */
   give(slot: Slot, consumer: MailboxConsumer): void {
     consumer.held++;
     if (slot.suspect) consumer.suspects++;
-    this.#out.set(slot, consumer);
+    slot.holder = consumer;
+    slot.outBefore = this.#last;
+    if (this.#last === undefined) this.#first = slot;
+    else this.#last.outAfter = slot;
+    this.#last = slot;
+    this.#size++;
     if (this.#consumers.size > 1 && this.#consumers.delete(consumer)) this.#consumers.add(consumer);
   }
 
@@ -103,9 +111,15 @@ export class Holdings {
   }
 
   #remove(slot: Slot): MailboxConsumer | undefined {
-    const consumer = this.#out.get(slot);
+    const consumer = slot.holder;
     if (consumer === undefined) return undefined;
-    this.#out.delete(slot);
+    const { outBefore: before, outAfter: after } = slot;
+    if (before === undefined) this.#first = after;
+    else before.outAfter = after;
+    if (after === undefined) this.#last = before;
+    else after.outBefore = before;
+    slot.holder = slot.outBefore = slot.outAfter = undefined;
+    this.#size--;
     if (slot.suspect) consumer.suspects--;
     return consumer;
   }

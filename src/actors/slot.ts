@@ -1,6 +1,7 @@
 import type { Message } from '../core/message.ts';
 import type { Entry, Segment } from '../storage/window.ts';
 import type { History } from './delivery.ts';
+import type { MailboxConsumer } from './mailbox-consumer.ts';
 
 /** One message of a durable mailbox, in memory. */
 export class Slot implements Entry {
@@ -27,6 +28,10 @@ export class Slot implements Entry {
   gone = false;
   /** The next one that waits for the same key. */
   next: Slot | undefined = undefined;
+  /** Who has it, and its neighbours among those that are out. */
+  holder: MailboxConsumer | undefined = undefined;
+  outBefore: Slot | undefined = undefined;
+  outAfter: Slot | undefined = undefined;
 
   constructor(
     message: Message,

@@ -18,6 +18,8 @@ const gone = refusals.indexOf('NOT_FOUND');
 export class DurableInbox extends Deadline implements Receiver {
   readonly source: string;
   readonly origin: string;
+  /** Under which name the mailbox remembers what has been taken. */
+  readonly key: string;
   readonly #mailbox: DurableMailbox;
   readonly #forget: () => void;
   readonly #waiter: RoomWaiter;
@@ -37,6 +39,7 @@ export class DurableInbox extends Deadline implements Receiver {
     super();
     this.source = source;
     this.origin = origin;
+    this.key = `${source}/${origin}`;
     this.#mailbox = mailbox;
     this.#forget = forget;
     this.#confirmed = mailbox.journal.watermark(this.key);
@@ -52,11 +55,6 @@ export class DurableInbox extends Deadline implements Receiver {
         this.#awaitsRoom = false;
       },
     };
-  }
-
-  /** Under which name the mailbox remembers what has been taken. */
-  get key(): string {
-    return `${this.source}/${this.origin}`;
   }
 
   /** The publisher opens its stream over a link. */

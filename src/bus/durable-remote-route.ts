@@ -1,19 +1,20 @@
 import type { Clock } from '../core/clock.ts';
-import { BusError, type ErrorCode } from '../core/errors.ts';
+import { BusError, type ErrorCode, type Receipt } from '../core/errors.ts';
 import type { EventHub } from '../core/events.ts';
 import { hexOf } from '../core/hex.ts';
 import type { Message } from '../core/message.ts';
 import type { RetryPolicy } from '../core/retry.ts';
 import type { Pattern } from '../routing/pattern.ts';
 import type { Commitment } from '../storage/commits.ts';
-import { storedForm } from '../storage/segment.ts';
+import { storedForm, storeOwn } from '../storage/segment.ts';
 import type { DurableEntry } from '../wire/frame.ts';
 import { DurableOutbox } from './durable-outbox.ts';
 import type { DurableOutboxHost, StoreWaiter } from './durable-row.ts';
 import type { Link } from './link.ts';
 import type { Publication, Ticket } from './publication.ts';
-import type { DurableTarget, Route } from './route.ts';
+import type { DeadlineKeeper, DurableTarget, Route } from './route.ts';
 import type { Spool, SpoolRecord } from './spool.ts';
+import { Waiting } from './waiting.ts';
 
 /** What the way to a durable mailbox of another node needs of its surroundings. */
 export interface DurableRemoteHost {
@@ -84,6 +85,11 @@ export class DurableRemoteRoute implements Route, DurableTarget, DurableOutboxHo
     this.#pattern = pattern;
   }
 
+  /** How durable what its home has confirmed is. */
+  get level(): 'os' | 'fsync' {
+    return this.#entry.policy.durability === 'fsync' ? 'fsync' : 'os';
+  }
+
   get durable(): DurableTarget {
     return this;
   }
@@ -118,6 +124,15 @@ export class DurableRemoteRoute implements Route, DurableTarget, DurableOutboxHo
 
   accept(_message: Message): boolean {
     return false;
+  }
+
+  publishAlone(message: Message, timeout: number, deadlines: DeadlineKeeper): Promise<Receipt> | undefined {
+    storeOwn(message);
+    const sent = new Sent(this, message, timeout);
+    const problem = this.#enter(message, sent);
+    if (problem !== undefined) sent.refused(problem);
+    else deadlines.await(sent, timeout);
+    return sent.result;
   }
 
   publish(message: Message, publication: Publication): void {
@@ -291,6 +306,28 @@ export class DurableRemoteRoute implements Route, DurableTarget, DurableOutboxHo
   }
 }
 
+/** A message for this mailbox alone, which waits to be stored: by its home, or here. */
+class Sent extends Waiting implements StoreWaiter {
+  readonly #route: DurableRemoteRoute;
+
+  constructor(route: DurableRemoteRoute, message: Message, timeout: number) {
+    super(route, message, timeout);
+    this.#route = route;
+  }
+
+  stored(): void {
+    this.done(this.#route.level, 1);
+  }
+
+  spooled(synced: boolean): void {
+    this.done(synced ? 'fsync' : 'os', 0);
+  }
+
+  refused(code: ErrorCode): void {
+    this.end(code);
+  }
+}
+
 /** A message that waits to be stored: by its mailbox's home, or here. */
 class StoreTicket implements Ticket, StoreWaiter {
   readonly route: DurableRemoteRoute;
@@ -302,7 +339,7 @@ class StoreTicket implements Ticket, StoreWaiter {
   }
 
   stored(): void {
-    this.#publication.stored(this.route.entry.policy.durability === 'fsync' ? 'fsync' : 'os', this);
+    this.#publication.stored(this.route.level, this);
   }
 
   spooled(synced: boolean): void {

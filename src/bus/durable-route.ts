@@ -1,13 +1,14 @@
 import type { DurableMailbox } from '../actors/durable-mailbox.ts';
 import type { RoomWaiter } from '../actors/room.ts';
-import { Deadline } from '../core/deadlines.ts';
 import { BusError, type ErrorCode, type Receipt } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
 import type { RetryPolicy } from '../core/retry.ts';
 import type { Pattern } from '../routing/pattern.ts';
 import type { Commitment } from '../storage/commits.ts';
-import { type Publication, receiptOf, routesFailed, type Ticket } from './publication.ts';
+import { storeOwn } from '../storage/segment.ts';
+import { type Publication, receiptOf, type Ticket } from './publication.ts';
 import type { DeadlineKeeper, DurableTarget, Route } from './route.ts';
+import { Waiting } from './waiting.ts';
 
 /** The way to a durable mailbox of this node. */
 export class DurableRoute implements Route, DurableTarget {
@@ -49,11 +50,12 @@ export class DurableRoute implements Route, DurableTarget {
   publishAlone(message: Message, timeout: number, deadlines: DeadlineKeeper): Promise<Receipt> | undefined {
     const { mailbox } = this;
     if (mailbox.closed || !mailbox.hasRoom(message.size)) return undefined;
+    storeOwn(message);
     const storing = new Storing(this, message, timeout);
     // Its own policy may have dealt with it: then it is matched, and stored nowhere.
     if (mailbox.offer(message, storing) !== 'accepted') return Promise.resolve(receiptOf(message, 1));
     deadlines.await(storing, timeout);
-    return new Promise(storing.begin);
+    return storing.result;
   }
 
   publish(message: Message, publication: Publication): void {
@@ -109,48 +111,14 @@ export class DurableRoute implements Route, DurableTarget {
   }
 }
 
-/** A message that is stored in one mailbox, and waits for nothing else. */
-class Storing extends Deadline implements Commitment {
-  readonly #route: DurableRoute;
-  readonly #message: Message;
-  readonly #timeout: number;
-  #resolve: ((receipt: Receipt) => void) | undefined;
-  #reject: ((error: BusError) => void) | undefined;
-
-  constructor(route: DurableRoute, message: Message, timeout: number) {
-    super();
-    this.#route = route;
-    this.#message = message;
-    this.#timeout = timeout;
-  }
-
-  readonly begin = (resolve: (receipt: Receipt) => void, reject: (error: BusError) => void): void => {
-    this.#resolve = resolve;
-    this.#reject = reject;
-  };
-
+/** A message that is stored in one mailbox of this node, and waits for nothing else. */
+class Storing extends Waiting implements Commitment {
   committed(synced: boolean): void {
-    if (this.#resolve === undefined) return;
-    this.cancel();
-    const level = synced ? 'fsync' : 'os';
-    this.#resolve({ id: this.#message.id, matched: 1, stored: 1, spooled: 0, level, unreachable: [] });
-    this.#resolve = undefined;
+    this.done(synced ? 'fsync' : 'os', 1);
   }
 
   failed(error: BusError): void {
-    this.#end(error.code);
-  }
-
-  expire(): void {
-    this.#end('TIMEOUT');
-  }
-
-  #end(code: ErrorCode): void {
-    if (this.#resolve === undefined) return;
-    this.cancel();
-    this.#resolve = undefined;
-    const failure = { subscription: this.#route.subscription, node: this.#route.node, code };
-    this.#reject?.(routesFailed(receiptOf(this.#message, 1), [failure], this.#timeout));
+    this.end(error.code);
   }
 }
 

@@ -49,8 +49,8 @@ export interface Declared {
   readonly given: ReadonlySet<string>;
 }
 
-/** The larger of this and the concurrency is the credit of a consumer at its mailbox's home. */
-const localCredit = 256;
+/** The larger of this and twice the concurrency is the credit of a consumer at its mailbox's home: what is settled counts until that is written. */
+const localCredit = 512;
 
 /** The durable subscriptions that this node has declared or attached to. */
 export class Durables {
@@ -292,7 +292,7 @@ export class Durables {
     Kind: typeof Consumer = Consumer,
   ): Promise<Consumer> {
     const { name, id } = mailbox;
-    const { filters, concurrency, credit = Math.max(localCredit, concurrency) } = options;
+    const { filters, concurrency, credit = Math.max(localCredit, 2 * concurrency) } = options;
     const { step } = this.#host;
     const consumer = new Kind(mailbox, { ...this.#working(name, id, handler, options), filters, credit, step });
     await this.#employ(consumer, name);

@@ -115,6 +115,11 @@ export class Link {
     this.#schedule();
   }
 
+  /** Sends what its senders have without waiting for the end of the turn. */
+  flush(): void {
+    if (this.#ready.size > 0) this.#pump();
+  }
+
   /** Tells the sender of a stream something; it leaves with all that is told in this turn. */
   tell(kind: number, stream: number, number: number, allow: number): void {
     this.#flow.add(kind, stream, number, allow);
@@ -187,11 +192,15 @@ export class Link {
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    this.#host.clock.immediate(this.#pump);
+    this.#host.clock.immediate(this.#turn);
   }
 
-  readonly #pump = (): void => {
+  readonly #turn = (): void => {
     this.#scheduled = false;
+    this.#pump();
+  };
+
+  #pump(): void {
     while (this.session.writable) {
       const sender = this.#ready.shift();
       if (sender === undefined) break;
@@ -207,7 +216,7 @@ export class Link {
     if (this.#ready.size > 0 && this.#open) {
       this.#slowTimer ??= this.#host.clock.timer(slowAfter, () => this.#host.slow(this, this.#ready.size)).unref();
     }
-  };
+  }
 
   readonly #receive = (stream: number, number: number, parcel: Parcel | undefined, attempt: number): void => {
     const receiver = this.#receivers.get(stream);

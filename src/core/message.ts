@@ -24,7 +24,7 @@ export class Message<T = unknown> {
   /** The node that published it. */
   readonly source: string;
   /** @internal The estimated size in bytes, as mailboxes count it. */
-  readonly size: number;
+  size: number;
   /** @internal An id of the publisher's choice, or the origin of a numbered one. */
   readonly origin: string;
   /** @internal The number within the origin; 0 when the id is of the publisher's choice. */
@@ -99,6 +99,14 @@ export class Message<T = unknown> {
   bytes(encode: (payload: unknown) => Uint8Array): Uint8Array {
     this.#bytes ??= encode(this.#payload);
     return this.#bytes;
+  }
+
+  /** @internal Holds its payload as bytes from now on; nobody else may know it as an object. */
+  store(size: number, decode: (bytes: Uint8Array) => unknown): void {
+    this.size = size;
+    this.stored = true;
+    this.#payload = undefined;
+    this.#decode = decode;
   }
 
   /** @internal Lets go of the buffer that the bytes were received in, which is larger than they are. */

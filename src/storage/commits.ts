@@ -58,6 +58,12 @@ export class Commits {
   #written: Participant[] = [];
   #scheduled = false;
   #writing = false;
+  /** Somebody waits for what is to be written next. */
+  #urgent = false;
+  /** What is to be written next has given way once. */
+  #yielded = false;
+  /** Who has come last into `#dirty`. */
+  #last: Participant | undefined;
   #error: BusError | undefined = new BusError('CLOSED', 'the store is not open yet');
   /** Who waits for the next commit, and who for the one that is being written. */
   #onNext: (() => void)[] = [];
@@ -102,6 +108,7 @@ export class Commits {
     this.#error = error;
     const untold = [...this.#dirty];
     this.#dirty.clear();
+    this.#last = undefined;
     for (const participant of untold) participant.failed(error);
     this.#onThis.push(...this.#onNext);
     this.#onNext = [];
@@ -116,6 +123,14 @@ export class Commits {
 
   /** A participant has something to write. */
   touch(participant: Participant): void {
+    this.#urgent = true;
+    this.touchLater(participant);
+  }
+
+  /** A participant has something to write for which nobody waits: it gives way to what one more turn brings. */
+  touchLater(participant: Participant): void {
+    if (participant === this.#last) return; // often the same, many times in a row
+    this.#last = participant;
     this.#dirty.add(participant);
     if (!this.#scheduled && !this.#writing) this.#schedule();
   }
@@ -146,10 +161,17 @@ export class Commits {
   readonly #commit = (): void => {
     this.#scheduled = false;
     const store = this.#store;
-    if (store === undefined || this.#error !== undefined) return;
+    if (store === undefined || this.#error !== undefined || this.#dirty.size === 0) return;
+    if (!this.#urgent && !this.#yielded) {
+      this.#yielded = true;
+      this.#schedule();
+      return;
+    }
+    this.#urgent = this.#yielded = false;
     const batch = new Batch();
     this.#written = [...this.#dirty];
     this.#dirty.clear();
+    this.#last = undefined;
     this.#onThis.push(...this.#onNext);
     this.#onNext = [];
     // Before they are asked: what they touch meanwhile is for the next one.
@@ -169,8 +191,9 @@ export class Commits {
     this.#writing = false;
     const written = this.#written;
     this.#written = [];
+    // Before what has been written is handed out: handlers then run while the next batch is on its way to the disk.
+    this.#schedule();
     for (const participant of written) participant.committed();
-    if (this.#dirty.size > 0 && !this.#scheduled) this.#schedule();
     this.#release();
   }
 

@@ -21,8 +21,11 @@ export class Flight {
   ids: Set<string> | undefined = undefined;
   /** Of messages that are numbered. */
   readonly #origins = new Set<string>();
-  /** The numbers of streams that are used up. */
-  marks: Map<string, number> | undefined = undefined;
+  #lastOrigin = '';
+  /** The numbers of streams that are used up, but for the last stream's. */
+  #marks: Map<string, number> | undefined = undefined;
+  #stream: string | undefined = undefined;
+  #number = 0;
   commitments = nobody;
   /** Segments whose last message has left. */
   emptied = nothing;
@@ -40,6 +43,8 @@ export class Flight {
   add(message: Message): void {
     this.messages.push(message);
     if (message.number !== 0) {
+      if (message.origin === this.#lastOrigin) return;
+      this.#lastOrigin = message.origin;
       this.#origins.add(message.origin);
       return;
     }
@@ -57,9 +62,26 @@ export class Flight {
     return this.messages.some((message) => message.number === number && message.origin === origin);
   }
 
-  advance(origin: string, number: number): void {
-    this.marks ??= new Map();
-    this.marks.set(origin, number);
+  /** A number of a stream is used up. Many of one stream come in a row. */
+  advance(stream: string, number: number): void {
+    if (stream !== this.#stream) {
+      this.#note();
+      this.#stream = stream;
+    }
+    this.#number = number;
+  }
+
+  /** The numbers of streams that are used up; undefined when none is. */
+  get marks(): ReadonlyMap<string, number> | undefined {
+    this.#note();
+    return this.#marks;
+  }
+
+  #note(): void {
+    if (this.#stream === undefined) return;
+    this.#marks ??= new Map();
+    this.#marks.set(this.#stream, this.#number);
+    this.#stream = undefined;
   }
 
   await(commitment: Commitment): void {

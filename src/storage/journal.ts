@@ -35,6 +35,8 @@ export class Journal implements Participant, WindowHost {
   /** What is written next. */
   #next = new Flight();
   #stateDirty = false;
+  /** A part of a segment has left since the last commit: the rest may follow before the next. */
+  #parted = false;
   #sinceState = 0;
   #flight: Flight | undefined;
 
@@ -113,7 +115,7 @@ export class Journal implements Participant, WindowHost {
 
   /** Whether something is still to be written. */
   get busy(): boolean {
-    return this.#flight !== undefined || this.#stateDirty || !this.#next.empty;
+    return this.#flight !== undefined || this.#stateDirty || this.#parted || !this.#next.empty;
   }
 
   /** The highest number of a stream that is written; what came after it may have to be sent again. */
@@ -202,8 +204,8 @@ export class Journal implements Participant, WindowHost {
     this.#waiting--;
     this.#bytes -= entry.message.size;
     if (empty) this.#next.clear(entry.segment);
-    else this.#stateDirty = true;
-    this.commits.touch(this);
+    else this.#parted = true;
+    this.commits.touchLater(this);
     this.#window.page();
   }
 
@@ -279,6 +281,8 @@ export class Journal implements Participant, WindowHost {
       const cleaned = this.#stubs.clean(batch, this.#window.head, this.ids.since, this.#waiting === 0);
       this.#stateDirty ||= cleaned;
     }
+    if (this.#parted && this.#window.broken) this.#stateDirty = true;
+    this.#parted = false;
     if (this.#stateDirty || this.#sinceState >= stateEvery) {
       this.#stateDirty = false;
       this.#sinceState = 0;

@@ -48,6 +48,13 @@ export function storedSize(topic: string, payload: Uint8Array, key: string | und
   return size;
 }
 
+/** Makes a message that nobody else knows its own stored form. */
+export function storeOwn(message: Message): void {
+  if (message.stored) return;
+  const { topic, headers, key } = message;
+  message.store(storedSize(topic, message.bytes(encodePayload), key, headers), decodePayload);
+}
+
 let lastGiven: Message | undefined;
 let lastStored: Message | undefined;
 

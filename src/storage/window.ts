@@ -68,6 +68,8 @@ export class Window {
   #end: number | undefined;
   #count = 0;
   #bytes = 0;
+  /** Of how many segments in memory some messages have left, and not all. */
+  #broken = 0;
   #paging = false;
   #closed = false;
   /** Why the next gap is one. */
@@ -150,11 +152,14 @@ export class Window {
     } else if (segment.left === 0) {
       return undefined;
     }
+    if (segment.left === segment.count) this.#broken++;
     segment.left--;
     segment.leftBytes -= message.size;
     this.#count--;
     this.#bytes -= message.size;
-    return segment.left === 0;
+    if (segment.left > 0) return false;
+    this.#broken--;
+    return true;
   }
 
   /** Moves the head past what is empty. @returns whether something empty stands behind the head. */
@@ -172,6 +177,11 @@ export class Window {
     }
     for (let i = this.#passed; i < this.#loaded.length; i++) if (this.#loaded[i]?.emptied === true) return true;
     return false;
+  }
+
+  /** Whether of some segment in memory a part has left. */
+  get broken(): boolean {
+    return this.#broken > 0;
   }
 
   /** Runs of messages that have left, behind the head. */
@@ -272,6 +282,7 @@ export class Window {
         bits: partial?.left.slice(),
         emptied: false,
       };
+      if (segment.left > 0 && segment.left < count) this.#broken++;
       const empty = segment.left === 0; // one that becomes so as it is taken in is told by leave()
       this.#takeIn(segment, messages);
       if (empty) this.#host.emptied(segment);
