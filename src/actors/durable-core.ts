@@ -137,7 +137,7 @@ export abstract class DurableCore implements Hosts {
       this.burial.condemn(slot);
       return;
     }
-    if (message.dueAt > this.clock.now()) {
+    if (message.dueAt !== 0 && message.dueAt > this.clock.now()) {
       this.park(slot, slot.attempt, message.dueAt);
     } else {
       this.#supersede(slot);

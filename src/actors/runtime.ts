@@ -244,9 +244,38 @@ export function internal(message: string): BusError {
 /** nact keeps its systems by name and lets a second one replace the first without a word, so the names are kept here. */
 const liveSystems = new Set<string>();
 
+/** Those that are to have a turn together. */
+class Woken {
+  #actors: Runnable[] = [];
+
+  /** @returns whether it is the first. */
+  add(actor: Runnable): boolean {
+    return this.#actors.push(actor) === 1;
+  }
+
+  run(): void {
+    const actors = this.#actors;
+    this.#actors = [];
+    for (const actor of actors) actor.run();
+  }
+}
+
+/** An actor as nact knows it. */
+interface Handle {
+  readonly ref: Ref<unknown>;
+  readonly actor: Runnable;
+  /** Whose turns carry its own: its parent, if it has one. */
+  readonly carrier: Handle | undefined;
+  readonly woken: Woken;
+}
+
 /**
- * A runtime over nact, which lends its tree of names and its one-at-a-time scheduling: one immediate and one
- * promise a turn. It never holds a message, never sees an exception and never decides what follows a fault.
+ * A runtime over nact, which lends its tree of names and its one-at-a-time scheduling. It never holds a message, never
+ * sees an exception and never decides what follows a fault.
+ *
+ * A turn costs nact an immediate, a copy of the children's table and three promises. So actors that are woken together and
+ * have the same parent have their turns in one of that parent's, one after the other: measured with 256 actors, a wake
+ * costs a fifth. They run in the same phase of the event loop as they would one by one.
  *
  * @throws {BusError} `NAME_INVALID`; `INTERNAL` while another runtime of this process has the name.
  */
@@ -254,15 +283,22 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   return new ActorTree(options, nactDriver);
 }
 
-function nactDriver(name: string): Driver<Ref<unknown>> {
+function nactDriver(name: string): Driver<Handle> {
   if (liveSystems.has(name)) throw internal(`this process has a runtime '${name}' already`);
   liveSystems.add(name);
   // The types ask for a string here, but nact takes the name from an object and gives a string a random name.
   const system = start({ name } as unknown as ActorSystemName);
   return {
-    open: (parent, child, actor) => spawnNact(parent ?? system, turn, child, { initialState: actor }),
-    wake: (ref) => dispatch(ref, undefined),
-    close: stopNact,
+    open: (parent, child, actor) => {
+      const place = parent === undefined ? system : parent.ref;
+      const woken = new Woken();
+      return { ref: spawnNact(place, turn, child, { initialState: woken }), woken, carrier: parent, actor };
+    },
+    wake: (handle) => {
+      const { ref, woken } = handle.carrier ?? handle;
+      if (woken.add(handle.actor)) dispatch(ref, undefined);
+    },
+    close: ({ ref }) => stopNact(ref),
     end: () => {
       stopNact(system);
       liveSystems.delete(name);
@@ -271,7 +307,7 @@ function nactDriver(name: string): Driver<Ref<unknown>> {
 }
 
 /** The handler of every nact actor. What it returns is the state that the next turn gets: nothing would erase it. */
-function turn(actor: Runnable): Runnable {
-  actor.run();
-  return actor;
+function turn(woken: Woken): Woken {
+  woken.run();
+  return woken;
 }

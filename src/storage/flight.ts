@@ -19,9 +19,9 @@ export class Flight {
   readonly messages: Message[] = [];
   /** Of messages whose ids are of their publishers' choice. */
   ids: Set<string> | undefined = undefined;
-  /** Of messages that are numbered. */
-  readonly #origins = new Set<string>();
-  #lastOrigin = '';
+  /** Of messages that are numbered: the last one, and those before it where there are several. */
+  #origin = '';
+  #origins: Set<string> | undefined = undefined;
   /** The numbers of streams that are used up, but for the last stream's. */
   #marks: Map<string, number> | undefined = undefined;
   #stream: string | undefined = undefined;
@@ -43,9 +43,12 @@ export class Flight {
   add(message: Message): void {
     this.messages.push(message);
     if (message.number !== 0) {
-      if (message.origin === this.#lastOrigin) return;
-      this.#lastOrigin = message.origin;
-      this.#origins.add(message.origin);
+      if (message.origin === this.#origin) return;
+      if (this.#origin !== '') {
+        this.#origins ??= new Set();
+        this.#origins.add(this.#origin);
+      }
+      this.#origin = message.origin;
       return;
     }
     this.ids ??= new Set();
@@ -57,7 +60,7 @@ export class Flight {
     if (this.ids?.has(id) === true) return true;
     const cut = id.lastIndexOf('.');
     const origin = id.slice(0, cut);
-    if (cut < 0 || !this.#origins.has(origin)) return false;
+    if (cut < 0 || (origin !== this.#origin && this.#origins?.has(origin) !== true)) return false;
     const number = Number(id.slice(cut + 1));
     return this.messages.some((message) => message.number === number && message.origin === origin);
   }
