@@ -55,6 +55,11 @@ export class DeliveryQueue {
     return this.#noted.size > 0 || this.#first.size > 0 || (this.#arrived.size > 0 && !this.#lanes.full);
   }
 
+  /** How many wait behind their key. */
+  get held(): number {
+    return this.#lanes.held;
+  }
+
   /** Up to which sequence messages are to be handed out soon. */
   get wantedMark(): number {
     return Math.max(this.#wanted, this.#last + this.#host.ahead);

@@ -113,6 +113,10 @@ export abstract class DurableCore implements Hosts {
     return this.size === 0 && !this.journal.busy && this.moves.empty;
   }
 
+  get engaged(): number {
+    return this.out.size + this.queue.held;
+  }
+
   /** Why a message is not to be kept any longer; undefined when it is. */
   expiredWhy({ message, storedAt }: Slot): 'expired' | 'age' | undefined {
     const { age } = this.limits;

@@ -240,11 +240,6 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
     if (this.hasMore) this.judge(Object.assign(superseding(this.clock), { to: Number.POSITIVE_INFINITY }));
   }
 
-  /** Resolves when as much is in memory as can be. @throws {BusError} when the mailbox closes or cannot be read. */
-  async loaded(): Promise<void> {
-    while (this.journal.reading) await this.read();
-  }
-
   /** Resolves when more has been read. @throws {BusError} when the mailbox closes or cannot be read. */
   async read(): Promise<void> {
     const { error } = this.options.commits;

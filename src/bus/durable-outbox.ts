@@ -3,11 +3,12 @@ import type { Message } from '../core/message.ts';
 import { Ring } from '../core/ring.ts';
 import { flow, refusals } from '../wire/flow.ts';
 import type { ControlFrame } from '../wire/frame.ts';
-import { type DataWriter, Parcel } from '../wire/pack.ts';
+import type { DataWriter } from '../wire/pack.ts';
 import {
   type DurableOutboxHost,
   type DurableOutboxRoute,
   leaveSpool,
+  packRow,
   type Row,
   rowOf,
   type StoreWaiter,
@@ -48,6 +49,8 @@ export class DurableOutbox implements Sender {
   #sent = 0;
   #lostAt = 0;
   #spool: Spool | undefined;
+  /** Its spool goes: whether the medium has that. */
+  #removed: Promise<boolean> | undefined;
   /** Nothing of an earlier life of this node stands before it. */
   only = false;
   stalled = false;
@@ -170,6 +173,7 @@ export class DurableOutbox implements Sender {
   activate(): void {
     this.#active = true;
     this.relink();
+    if (this.retired) this.checkEmpty(); // one from an earlier life may have been empty before its turn came
   }
 
   /** The home can be reached over a new link, or for the first time. */
@@ -230,20 +234,9 @@ export class DurableOutbox implements Sender {
     let expired = 0;
     while (this.#cursor <= end && !writer.full) {
       const row = this.#window.at(this.#cursor - this.#first) as Row; // cursor < next
-      const { message } = row;
-      if (row.empty) {
-        writer.add(this.stream, this.#cursor, undefined);
-      } else if (message.expiresAt !== 0 && message.expiresAt <= now) {
-        writer.add(this.stream, this.#cursor, undefined);
-        expired++;
-      } else {
-        if (row.parcel === undefined || message.expiresAt !== 0 || message.dueAt !== 0) {
-          message.leavesAt = now;
-          row.parcel = Parcel.of(message, this.route.origin);
-        }
-        writer.add(this.stream, this.#cursor, row.parcel);
-      }
-      this.#cursor++;
+      const parcel = packRow(row, now, this.route.origin);
+      if (parcel === undefined && !row.empty) expired++;
+      writer.add(this.stream, this.#cursor++, parcel);
     }
     this.#sent = Math.max(this.#sent, this.#cursor - 1);
     if (expired > 0) this.#host.expired(expired);
@@ -398,11 +391,9 @@ export class DurableOutbox implements Sender {
       // What follows has no receipt when it is sent, and may be refused.
       this.#detach();
       // The next one may say that nothing is left of earlier lives only when nothing can come back after a power cut.
-      const removed = spool.remove();
-      if (this.retired) void removed.then((sure) => this.#host.emptied(this, sure));
-      else this.#host.emptied(this, true);
-      return;
+      this.#removed = spool.remove();
     }
-    this.#host.emptied(this, true);
+    if (this.retired && this.#removed !== undefined) void this.#removed.then((sure) => this.#host.emptied(this, sure));
+    else this.#host.emptied(this, true);
   }
 }

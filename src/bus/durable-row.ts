@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
-import type { Parcel } from '../wire/pack.ts';
+import { Parcel } from '../wire/pack.ts';
 import type { Link } from './link.ts';
 import type { Spool, SpoolEntry } from './spool.ts';
 
@@ -69,6 +69,17 @@ export function rowOf(
 ): Row {
   const emitted = waiter === undefined && entry === undefined && !empty;
   return { message, parcel: undefined, waiter, emitted, refused: undefined, entry, empty };
+}
+
+/** What is sent of a message; undefined when its number goes out empty, because it is not used or the message has expired. */
+export function packRow(row: Row, now: number, origin: string): Parcel | undefined {
+  const { message, empty } = row;
+  if (empty || (message.expiresAt !== 0 && message.expiresAt <= now)) return undefined;
+  if (row.parcel === undefined || message.expiresAt !== 0 || message.dueAt !== 0) {
+    message.leavesAt = now;
+    row.parcel = Parcel.of(message, origin);
+  }
+  return row.parcel;
 }
 
 /** A message of a spool is confirmed. What has its receipt is not lost when it was refused: it goes to the end, or dies. */

@@ -67,6 +67,7 @@ export class Spool implements JournalHost {
   readonly clock: Clock;
   readonly keepsIds = false;
   readonly window = outboxWindow;
+  readonly engaged = 0;
   readonly journal: Journal;
   readonly #record: SpoolRecord;
   readonly #host: SpoolHost;

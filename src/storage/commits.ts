@@ -132,7 +132,7 @@ export class Commits {
     if (participant === this.#last) return; // often the same, many times in a row
     this.#last = participant;
     this.#dirty.add(participant);
-    if (!this.#scheduled && !this.#writing) this.#schedule();
+    if (!this.#writing) this.#schedule();
   }
 
   /** Writes single records with the next commit. @throws {BusError} when that fails: whether they are there is unknown. */
@@ -153,7 +153,7 @@ export class Commits {
   }
 
   #schedule(): void {
-    if (this.#store === undefined || this.#error !== undefined) return;
+    if (this.#scheduled || this.#store === undefined || this.#error !== undefined) return;
     this.#scheduled = true;
     this.#host.clock.immediate(this.#commit);
   }

@@ -15,6 +15,8 @@ export interface JournalHost {
   readonly keepsIds: boolean;
   /** How much may be in memory. */
   readonly window: { readonly messages: number; readonly bytes: number };
+  /** How many of those that are in memory cannot be handed out now: they are out, or wait for another one. */
+  readonly engaged: number;
   /** A message is there. In order. */
   arrived(message: Message, sequence: number, segment: Segment): void;
   /** Nothing more arrives for now. */

@@ -84,6 +84,10 @@ export class Journal implements Participant, WindowHost {
     return this.#host.window;
   }
 
+  get engaged(): number {
+    return this.#host.engaged;
+  }
+
   /** Whether everything that waits is in memory. */
   get complete(): boolean {
     return this.#window.complete && this.#next.messages.length === 0 && this.#flight === undefined;
@@ -91,7 +95,7 @@ export class Journal implements Participant, WindowHost {
 
   /** Whether more is read, or is about to be. */
   get reading(): boolean {
-    return !this.#window.complete && this.#window.hasRoom && this.commits.error === undefined;
+    return this.#window.reading && this.commits.error === undefined;
   }
 
   /** From which sequence on nothing has been read. */
