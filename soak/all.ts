@@ -14,6 +14,8 @@ const programs = [
   'hang-and-throw',
   'kill',
   'power-loss',
+  'full-disk',
+  'damage',
   'atomic-step',
 ];
 const wanted = process.argv.slice(2).filter((word) => !word.startsWith('--'));

@@ -71,6 +71,23 @@ test('no receipt comes before an fdatasync that covers its message', { timeout: 
   else assert.match(output, /PASS/);
 });
 
+test('a full disk refuses, and frees itself of nothing that has a receipt: space makes it go on', {
+  timeout: 120_000,
+}, async (t) => {
+  const { code, output } = await run('soak/full-disk.ts');
+  assert.equal(code, 0, output);
+  if (/SKIPPED/.test(output)) t.skip('no volume can be mounted');
+  else assert.match(output, /PASS/);
+});
+
+test('a log that is cut opens to an exact prefix, and a bit that is flipped is reported', {
+  timeout: 120_000,
+}, async () => {
+  const { code, output } = await run('soak/damage.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});
+
 test('a step whose process is killed at any point has settled and published, or neither', {
   timeout: 240_000,
 }, async () => {

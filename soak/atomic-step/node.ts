@@ -23,7 +23,12 @@ const cluster =
 const source =
   role === 'worker'
     ? {}
-    : { source: new WatchedSource(new FolderSource(`${folder}/${role}`, systemClock, silentLogger), points) };
+    : {
+        source: new WatchedSource(
+          new FolderSource(`${folder}/${role}`, systemClock, silentLogger, () => undefined),
+          points,
+        ),
+      };
 
 const bus = await Bus.open(
   { node: role, service: 'soak', logger: silentLogger, ...cluster },

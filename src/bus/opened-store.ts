@@ -21,6 +21,8 @@ export interface OpenedStore {
   readonly starts: number;
   /** Whether what is stored outlives the process. */
   readonly lasting: boolean;
+  /** How many events `store.gap` there were, from the opening on. */
+  gaps(): number;
   /** Called when the store has been opened again after a failure, before anything is written. */
   restored: () => void;
 }
@@ -34,9 +36,13 @@ export async function openStore(given: BusOptions = {}, parts: Parts = {}): Prom
   const { clock, dataDir, node } = checkOptions(given, parts);
   const log = resolveLogger(given.logger);
   const lasting = dataDir !== undefined || parts.source !== undefined;
-  const source =
-    parts.source ?? (dataDir === undefined ? new MemorySource() : new FolderSource(dataDir, clock, log.logger));
   const events = new EventHub(log.logger);
+  let gaps = 0;
+  events.on('store.gap', () => gaps++);
+  const lost = (reason: string): void =>
+    events.emit({ type: 'store.gap', subscription: '', from: 0, to: 0, count: 0, reason });
+  const source =
+    parts.source ?? (dataDir === undefined ? new MemorySource() : new FolderSource(dataDir, clock, log.logger, lost));
   let opened: OpenedStore | undefined;
   const admin = new Admin({ clock, log: log.logger, events, source, restored: () => opened?.restored() });
   await admin.open();
@@ -47,7 +53,7 @@ export async function openStore(given: BusOptions = {}, parts: Parts = {}): Prom
       : { node: node ?? fallback(), starts: 0 };
     const options = resolveOptions(given, parts, identity.node, log);
     events.logTo(options.logger);
-    opened = { options, admin, events, starts: identity.starts, lasting, restored: () => {} };
+    opened = { options, admin, events, starts: identity.starts, lasting, restored: () => {}, gaps: () => gaps };
     return opened;
   } catch (error) {
     await admin.close();

@@ -1,5 +1,5 @@
 import { readdirSync, statSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { StoreSource } from '../actors/admin.ts';
 import type { Clock } from '../core/clock.ts';
@@ -16,21 +16,26 @@ export class FolderSource implements StoreSource {
   readonly name: string;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #lost: (reason: string) => void;
   #ballast: Ballast | undefined;
 
-  constructor(dataDir: string, clock: Clock, log: Logger) {
+  /** @param lost is told when an opening finds that the store has lost something. */
+  constructor(dataDir: string, clock: Clock, log: Logger, lost: (reason: string) => void) {
     this.name = dataDir;
     this.#clock = clock;
     this.#log = log;
+    this.#lost = lost;
   }
 
   async open(): Promise<Store> {
-    const { store, report } = await openFolder(join(this.name, 'store'), { clock: this.#clock });
+    const writeBuffer = await writeBufferOn(this.name);
+    const { store, report } = await openFolder(join(this.name, 'store'), { clock: this.#clock, writeBuffer });
     const { repaired, droppedBytes, notes } = report;
     if (repaired !== undefined)
       this.#log.warn({ folder: this.name, ...repaired }, 'the store was damaged and is repaired');
     if (droppedBytes > 0) {
       this.#log.error({ folder: this.name, droppedBytes, notes }, 'the store has lost bytes: something is missing');
+      this.#lost(`the store in ${this.name} has lost ${droppedBytes} bytes`);
     }
     this.#ballast ??= await Ballast.open(join(this.name, 'ballast'), this.#clock);
     return store;
@@ -44,6 +49,21 @@ export class FolderSource implements StoreSource {
     await this.#ballast?.restore();
   }
 }
+
+/**
+ * LevelDB's log grows to the size of its write buffer, and stays beside the table that is made of it until that is whole. So
+ * on a volume of less than 64 MiB the buffer is a sixteenth of it; otherwise LevelDB's own 4 MiB.
+ */
+async function writeBufferOn(folder: string): Promise<number> {
+  await mkdir(folder, { recursive: true }).catch(() => undefined); // openFolder() says what is wrong with it
+  const volume = await statfs(folder).catch(() => undefined);
+  const share = volume === undefined ? largestBuffer : Math.floor((volume.blocks * volume.bsize) / 16);
+  return Math.min(largestBuffer, Math.max(smallestBuffer, share));
+}
+
+const largestBuffer = 4 * 1024 * 1024;
+/** LevelDB takes no smaller one. */
+const smallestBuffer = 64 * 1024;
 
 /** A store that ends with its process. */
 export class MemorySource implements StoreSource {

@@ -40,7 +40,7 @@ export class Wiring {
   #nursery: Nursery | undefined;
   #closing: Promise<void> | undefined;
   #closeBy = 0;
-  #gaps = 0;
+  readonly #gaps: () => number;
 
   constructor(options: ResolvedOptions, runtime: Runtime, incarnation: string, opened: OpenedStore) {
     const { clock, logger: log, node, limits, role } = options;
@@ -48,7 +48,7 @@ export class Wiring {
     this.incarnation = incarnation;
     this.#runtime = runtime;
     this.events = opened.events;
-    this.events.on('store.gap', () => this.#gaps++);
+    this.#gaps = opened.gaps;
     this.#supervisor = new Supervisor({ runtime, clock, log, giveUp: (error, path) => this.#failed(error, path) });
     const factory = new MessageFactory(clock, node, originOf(incarnation), limits.payload);
     this.publisher = new Publisher(clock, this.router, factory);
@@ -155,7 +155,7 @@ export class Wiring {
       network: this.network,
       subscriptions: this.subscriptions.status(),
       storehouse: this.storehouse,
-      gaps: this.#gaps,
+      gaps: this.#gaps(),
       tree: this.#supervisor.status(),
     });
   }

@@ -39,6 +39,7 @@ export type BusEvent =
   | { type: 'subscription.orphaned'; subscription: string; home: string; waiting: number; since: number }
   | { type: 'store.failed'; folder: string; error: Error }
   | { type: 'store.recovered'; folder: string; after: number }
+  /** Messages are not where they should be. The subscription is '' and the rest 0 where it is not known which. */
   | { type: 'store.gap'; subscription: string; from: number; to: number; count: number; reason: string }
   | { type: 'link.slow'; node: string; waiting: number };
 

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { spoolKey, unpackSpool } from '../../src/bus/spool.ts';
 import { BusError } from '../../src/core/errors.ts';
+import { packRecord, recordKind } from '../../src/storage/record.ts';
 import { refusal } from '../core/testbed.ts';
+import type { Disk } from '../storage/faulty-store.ts';
 import { DurableWorld } from './durable-world.ts';
 
 type Options = ConstructorParameters<typeof DurableWorld>[0];
@@ -674,3 +677,26 @@ inWorld(
     assert.deepEqual(got, [1, 2, 3]);
   },
 );
+
+inWorld('a spool of an earlier life that holds nothing does not hold up those behind it', async (w) => {
+  for (const node of ['lead', 'home', 'pub']) await w.start(node);
+  await w.durable('home', 'work', null);
+  await w.die('home');
+  await w.clock.advance(5_000);
+  for (let n = 0; n < 3; n++) assert.equal((await w.until(w.bus('pub').publish('t', n))).spooled, 1);
+  await w.die('pub');
+  // A life in which a spool was begun, and nothing got into it.
+  const disk = w.disks.get('pub') as Disk;
+  const [key = ''] = disk.keys('ob/');
+  const record = unpackSpool(key, disk.values.get(key) as Uint8Array);
+  const later = { ...record, origin: 'f'.repeat(16), start: record.start + 1 };
+  disk.tamper(spoolKey(later), packRecord(recordKind.spool, later));
+  await w.start('pub');
+  for (let n = 3; n < 6; n++) assert.equal((await w.until(w.bus('pub').publish('t', n))).spooled, 1);
+  await w.clock.advance(1_000);
+  await w.start('home');
+  const got: unknown[] = [];
+  await w.durable('home', 'work', ({ payload }) => void got.push(payload));
+  await w.when(() => got.length >= 6);
+  assert.deepEqual(got, [0, 1, 2, 3, 4, 5]);
+});

@@ -1,0 +1,21 @@
+import { createBus } from 'mailvan';
+
+// Fills a mailbox and ends as a crash would: its store is what a process leaves that is killed.
+
+const quiet = (): void => undefined;
+const silent = {
+  trace: quiet,
+  debug: quiet,
+  info: quiet,
+  warn: quiet,
+  error: quiet,
+  fatal: quiet,
+  child: () => silent,
+};
+const [dataDir = '', count = '400'] = process.argv.slice(2);
+const bus = await createBus({ node: 'home', dataDir, logger: silent });
+await bus.subscribe('numbers', null, { name: 'numbers', durable: true });
+for (let n = 0; n < Number(count); n++) {
+  await bus.publish('numbers', { n, text: 'x'.repeat((n * 7919) % 500) }, n % 3 === 0 ? { key: `k${n % 7}` } : {});
+}
+process.kill(process.pid, 'SIGKILL');
