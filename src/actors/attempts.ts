@@ -1,4 +1,5 @@
 import type { JournalState } from '../storage/journal-state.ts';
+import { unsettledOfKey } from './delivery-queue.ts';
 import type { Slot } from './slot.ts';
 
 /**
@@ -14,8 +15,8 @@ export class Attempts {
   readonly #started = new Map<number, Slot | undefined>();
   /** Up to which sequence an earlier life may have handed messages out. */
   readonly #aged: number;
-  /** Of which a message from below there has been found. */
-  readonly #keys = new Set<string>();
+  /** How many messages from below there have been found of each key. */
+  readonly #keys = new Map<string, number>();
 
   constructor({ cut, started, mark }: Pick<JournalState, 'cut' | 'started' | 'mark'>) {
     this.#cut = new Map(cut);
@@ -24,24 +25,16 @@ export class Attempts {
   }
 
   /**
-   * How often a message of a segment was cut off in earlier lives; asked in the order of their sequences. One that stands
-   * behind another of its key was not: they run one at a time.
+   * How often a message of a segment was cut off in earlier lives, or may have been; undefined when it was not. Asked once for
+   * each, in the order of their sequences: of those of one key only the first few can have run.
    */
-  before(sequence: number, key: string | undefined): number {
+  before(sequence: number, key: string | undefined): number | undefined {
     const cut = this.#cut.get(sequence);
-    if (sequence > this.#aged) return cut ?? 0;
+    if (sequence > this.#aged) return cut;
     if (key === undefined) return cut ?? 1;
-    const behind = this.#keys.has(key);
-    this.#keys.add(key);
-    return cut ?? (behind ? 0 : 1);
-  }
-
-  /**
-   * Whether a message of a segment may have run in an earlier life. Of those of one key that are there more than one may
-   * have, since the settlement of the one before may not have been written.
-   */
-  mayHaveRun(sequence: number): boolean {
-    return sequence <= this.#aged || this.#cut.has(sequence);
+    const behind = this.#keys.get(key) ?? 0;
+    this.#keys.set(key, behind + 1);
+    return cut ?? (behind < unsettledOfKey ? 1 : undefined);
   }
 
   /** Completes what a record of its own tells of a message. @returns whether anything has changed. */
@@ -49,10 +42,7 @@ export class Attempts {
     const cut = this.#cut.get(slot.sequence) ?? 0;
     slot.attempt += cut;
     if (cut > 0) slot.suspect = true;
-    const resumed = this.resume(slot);
-    const { key } = slot.message;
-    if (key !== undefined && slot.attempt > 1) this.#keys.add(key);
-    return resumed;
+    return this.resume(slot);
   }
 
   /** One that was noted as started when the life before this one ended has been cut off. @returns whether it was. */

@@ -19,6 +19,14 @@ export interface DeliveryQueueHost {
 
 const nobody: readonly Slot[] = [];
 
+/** How many messages of one key may follow one another before the settlements of those before them are written. */
+const longestChain = 16;
+/**
+ * How many messages of one key may have been handed out, at most, whose settlements are not on disk: a commit that is under
+ * way counts for those that began before it.
+ */
+export const unsettledOfKey = 2 * longestChain + 2;
+
 /** At how many a ring is looked through for what has left. */
 function compactAt(size: number): number {
   return Math.max(64, 2 * size);
@@ -42,6 +50,9 @@ export class DeliveryQueue {
   /** With the next commit, and with the one under way, the notes of these are written. */
   #noting: readonly Slot[] = nobody;
   #notes: readonly Slot[] = nobody;
+  /** How many of a key have left since the last commit, and those that have to wait for the next. */
+  readonly #chains = new Map<string, number>();
+  #chained: Slot[] = [];
   #wanted = 0;
   #last = 0;
   #compactAt = compactAt(0);
@@ -108,22 +119,26 @@ export class DeliveryQueue {
     const { key } = slot.message;
     if (key === undefined || !slot.holds) return false;
     slot.holds = false;
+    const chain = (this.#chains.get(key) ?? 0) + 1;
+    this.#chains.set(key, chain);
     let next = this.#lanes.leave(key);
     while (next?.gone === true) next = this.#lanes.leave(key);
     if (next === undefined) return false;
     next.holds = true;
-    this.#first.push(next);
-    return true;
+    if (chain < longestChain) this.#first.push(next);
+    else this.#chained.push(next);
+    return chain < longestChain;
   }
 
   /** Takes out the oldest that can be dropped. */
   shift(): Slot | undefined {
-    return shift(this.#arrived) ?? this.#lanes.dropHeld() ?? shift(this.#first);
+    return shift(this.#arrived) ?? this.#lanes.dropHeld() ?? shift(this.#first) ?? this.#chained.pop();
   }
 
   /** What is waiting, in the order in which it would be handed out. */
   *[Symbol.iterator](): Generator<Slot> {
-    for (const ring of [this.#noted, this.#first, this.#arrived]) for (const slot of ring) if (!slot.gone) yield slot;
+    for (const ring of [this.#noted, this.#first, this.#chained, this.#arrived])
+      for (const slot of ring) if (!slot.gone) yield slot;
     for (const slot of this.#lanes) if (!slot.gone) yield slot;
   }
 
@@ -134,7 +149,7 @@ export class DeliveryQueue {
 
   /** Whether a consumer that asks gets a message now, or when what is under way has been written. */
   promises({ suspects }: MailboxConsumer, stays: (slot: Slot) => boolean): boolean {
-    if (this.#noting.length > 0 || this.#notes.length > 0) return true;
+    if (this.#noting.length > 0 || this.#notes.length > 0 || this.#chained.length > 0) return true;
     for (const slot of this.#noted) if (!slot.gone) return true;
     for (const slot of this.#first) if (!slot.gone && stays(slot)) return suspects === 0 || !slot.suspect;
     if (this.#lanes.full) return false;
@@ -159,6 +174,11 @@ export class DeliveryQueue {
   }
 
   committed(): void {
+    if (this.#chains.size > 0) this.#chains.clear();
+    if (this.#chained.length > 0) {
+      for (const slot of this.#chained) this.#first.push(slot);
+      this.#chained = [];
+    }
     if (this.#notes.length === 0) return;
     for (const slot of this.#notes) if (!slot.gone) this.#noted.push(slot);
     this.#notes = nobody;
@@ -222,12 +242,14 @@ export class DeliveryQueue {
     this.#noting = slots;
   }
 
-  /** Takes the message's key, if it has one; or has it wait for that. */
+  /** Takes the message's key, if it has one; or has it wait for that, or for the next commit. */
   #enter(slot: Slot): boolean {
     const { key } = slot.message;
     if (key === undefined) return true;
     slot.holds = this.#lanes.enter(slot, key);
-    return slot.holds;
+    if (!slot.holds || (this.#chains.get(key) ?? 0) < longestChain) return slot.holds;
+    this.#chained.push(slot);
+    return false;
   }
 }
 

@@ -135,7 +135,7 @@ export abstract class DurableCore implements Hosts {
 
   arrived(message: Message, sequence: number, segment: Segment): void {
     const before = this.attempts.before(sequence, message.key);
-    const slot = new Slot(message, sequence, segment, 1 + before, undefined, this.attempts.mayHaveRun(sequence));
+    const slot = new Slot(message, sequence, segment, 1 + (before ?? 0), undefined, before !== undefined);
     if (this.attempts.resume(slot)) this.journal.touchState();
     if (this.spent(slot)) {
       this.burial.condemn(slot);
