@@ -187,14 +187,30 @@ export class MailboxControl {
     return { name, home: 'mailbox' in declared ? node : declared.home, outcome };
   }
 
-  /** Removes a durable subscription. @throws {BusError} `OPTION_INVALID` when messages wait and `discard` is not true. */
-  async remove(name: string, options: { discard?: boolean } = {}): Promise<void> {
+  /**
+   * Removes a durable subscription. `lost`: its home will not return, so it is removed without it, and what publishers have
+   * spooled for it becomes dead letters on their nodes.
+   *
+   * @throws {BusError} `OPTION_INVALID` when messages wait and `discard` is not true, or the home is no other node;
+   *   `NO_LEADER` when `lost` and the leader is away.
+   */
+  async remove(name: string, options: { discard?: boolean; lost?: boolean } = {}): Promise<void> {
     checkObject('remove()', options);
-    checkKnown('remove()', options, ['discard']);
-    const { discard = false } = options;
+    checkKnown('remove()', options, ['discard', 'lost']);
+    const { discard = false, lost = false } = options;
     checkFlag('discard', discard);
+    checkFlag('lost', lost);
     const at = this.#find(name);
     const full = nameOf(at);
+    if (lost) {
+      if ('mailbox' in at)
+        throw new BusError(
+          'OPTION_INVALID',
+          `'${full}' is at home on this node: it is not lost, remove it without lost`,
+        );
+      await this.#host.durables.lose(full);
+      return;
+    }
     if ('mailbox' in at) await this.#host.durables.remove(full, discard);
     else await this.#host.ask(at.home, 'durable.remove', { name: full, discard }, askTime.sweep);
   }

@@ -40,6 +40,10 @@ export const mailbox = defineCommand({
     wildcard: { type: 'boolean', description: 'For add: the pattern is an AMQP wildcard: * is a word, # any number' },
     update: { type: 'boolean', description: 'For add: changes the pattern of one that exists' },
     discard: { type: 'boolean', description: 'For rm: although messages wait in it' },
+    lost: {
+      type: 'boolean',
+      description: 'For rm, with --connect: its home will not return; what is spooled for it becomes dead letters',
+    },
     ...openingArguments,
   },
   run: async ({ args, data }) => {
@@ -60,6 +64,7 @@ export const mailbox = defineCommand({
           pattern: args.wildcard === true ? wildcard(pattern) : pattern,
           update: args.update === true,
           discard: args.discard === true,
+          lost: args.lost === true,
         });
     } finally {
       await bus.close();
@@ -86,6 +91,7 @@ interface Changes {
   readonly pattern: Parameters<Bus['mailboxes']['add']>[0]['pattern'];
   readonly update: boolean;
   readonly discard: boolean;
+  readonly lost: boolean;
 }
 
 async function change(
@@ -93,7 +99,7 @@ async function change(
   terminal: Terminal,
   action: string,
   name: string,
-  { pattern, update, discard }: Changes,
+  { pattern, update, discard, lost }: Changes,
 ): Promise<void> {
   const tell = async (text: string, facts: object): Promise<void> =>
     void (await terminal.line(terminal.json ? JSON.stringify(facts) : text));
@@ -101,8 +107,8 @@ async function change(
     const added = await mailboxes.add({ name, pattern, update });
     await tell(`${added.name} ${added.outcome}, on node ${added.home}`, added);
   } else if (action === 'rm') {
-    await mailboxes.remove(name, { discard });
-    await tell(`${name} removed`, { name, removed: true });
+    await mailboxes.remove(name, { discard, lost });
+    await tell(`${name} removed${lost ? ': its home counts as lost' : ''}`, { name, removed: true, lost });
   } else {
     const count = action === 'clear' ? await mailboxes.clear(name) : await mailboxes.prune(name);
     const verb = action === 'clear' ? 'cleared' : 'pruned';

@@ -91,6 +91,29 @@ describe('mailvan mailbox', { concurrency: 3 }, () => {
     assert.equal((await home.mailboxes.stats('work')).waiting, 0);
   });
 
+  it('rm --lost gives up a home that will not return: what was spooled for it becomes dead letters', async (t) => {
+    const { address } = await leader(t);
+    const data = await stored(t);
+    const here = await run(t, ['mailbox', 'rm', 'work', '--lost', '--data', data]);
+    assert.equal(here.code, 2);
+    assert.match(here.stderr, /is at home on this node: it is not lost/);
+    const home = await createBus({ dataDir: data, leader: address, logger: silentLogger });
+    const folder = `${data}-publisher`;
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    await using publisher = await createBus({ node: 'pub', dataDir: folder, leader: address, logger: silentLogger });
+    await home.close();
+    const { spooled } = await publisher.publish('in', 'for nobody');
+    assert.equal(spooled, 1);
+    const lost = await run(t, ['mailbox', 'rm', 'work', '--lost', '--connect', address]);
+    assert.deepEqual([lost.code, lost.stdout], [0, 'work removed: its home counts as lost\n'], lost.stderr);
+    const end = Date.now() + 10_000;
+    while ((await publisher.deadLetters.list()).length === 0 && Date.now() < end)
+      await new Promise((done) => setTimeout(done, 10));
+    const [letter] = await publisher.deadLetters.list();
+    assert.deepEqual([letter?.payload, letter?.reason], ['for nobody', 'unreachable']);
+    assert.match((await run(t, ['mailbox', 'ls', '--connect', address])).stdout, /^There is no durable mailbox/);
+  });
+
   it('is refused with 2 where it is not called as it should be, naming the nearest', async (t) => {
     const [none, action, name, many, both] = await Promise.all([
       run(t, ['mailbox']),
