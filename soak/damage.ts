@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createBus } from 'mailvan';
 import { verifyFolder } from '../src/storage/verify.ts';
 import { bundle, chance, given } from './kill/process.ts';
+import { silent } from './quiet.ts';
 
 // What a process that was killed has left, damaged: its log cut at random offsets (1,000), which must always open, to an exact
 // prefix of what was published; one bit of it flipped (300 places), which must be reported each time, by the log, by status()
@@ -27,17 +28,8 @@ interface Content {
 /** Opens a data folder and reads everything that waits in it, without taking it. */
 async function contentOf(dataDir: string): Promise<Content> {
   const errors: string[] = [];
-  const note = (fields: unknown, text?: string): void => void errors.push(text ?? String(fields));
-  const quiet = (): void => undefined;
-  const logger = {
-    trace: quiet,
-    debug: quiet,
-    info: quiet,
-    warn: quiet,
-    error: note,
-    fatal: note,
-    child: () => logger,
-  };
+  const note = (...told: unknown[]): void => void errors.push(told.map(String).join(' '));
+  const logger: typeof silent = { ...silent, error: note, fatal: note, child: () => logger };
   const bus = await createBus({ dataDir, logger });
   try {
     const numbers: number[] = [];

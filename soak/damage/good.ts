@@ -1,17 +1,8 @@
 import { createBus } from 'mailvan';
+import { silent } from '../quiet.ts';
 
 // Fills a mailbox and ends as a crash would: its store is what a process leaves that is killed.
 
-const quiet = (): void => undefined;
-const silent = {
-  trace: quiet,
-  debug: quiet,
-  info: quiet,
-  warn: quiet,
-  error: quiet,
-  fatal: quiet,
-  child: () => silent,
-};
 const [dataDir = '', count = '400'] = process.argv.slice(2);
 const bus = await createBus({ node: 'home', dataDir, logger: silent });
 await bus.subscribe('numbers', null, { name: 'numbers', durable: true });

@@ -1,21 +1,12 @@
 import { appendFileSync, closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { createBus } from 'mailvan';
+import { silent } from '../quiet.ts';
 
 // A home on a volume of 4 MiB, which is its first argument. 'fill': publishes and handles, fills the volume, frees it again,
 // goes on, and dies of SIGKILL. 'drain': handles what is left. Ledgers lie on another volume.
 
 const [volume = '', ledgers = '', mode = ''] = process.argv.slice(2);
-const quiet = (): void => undefined;
-const silent = {
-  trace: quiet,
-  debug: quiet,
-  info: quiet,
-  warn: quiet,
-  error: quiet,
-  fatal: quiet,
-  child: () => silent,
-};
 const wait = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 const say = (line: object): void => void writeSync(1, `${JSON.stringify(line)}\n`);
 const note = (ledger: string, n: number): void => appendFileSync(join(ledgers, ledger), `${n}\n`);

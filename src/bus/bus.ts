@@ -184,7 +184,8 @@ export class Bus implements AsyncDisposable {
    * that returns, and failed when that throws. Many may ask at a time; each message goes to one of them.
    *
    * @returns null when nothing came in time; with a handler, whether something did.
-   * @throws {BusError} `NOT_FOUND`, naming the nearest one that exists; `ABORTED`, `OPTION_INVALID`, `CLOSED`.
+   * @throws {BusError} `NOT_FOUND`, naming the nearest one that exists; `NODE_UNREACHABLE` when its time is up and the home of the
+   *   subscription cannot be asked; `ABORTED`, `OPTION_INVALID`, `CLOSED`.
    */
   receive<T = unknown>(name: string, options?: ReceiveOptions): Promise<ReceivedDelivery<T> | null>;
   receive<T = unknown>(name: string, options: ReceiveOptions, handler: Handler<T>): Promise<boolean>;
