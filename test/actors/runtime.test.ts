@@ -108,6 +108,34 @@ for (const [title, makeBench] of Object.entries(benches)) {
         assert.equal(turns, 6);
       });
 
+      it('runs actors that are woken together below one parent once each, and those stopped meanwhile not at all', async () => {
+        const order: string[] = [];
+        const parent = runtime.spawn(
+          undefined,
+          'parent',
+          doing(() => order.push('parent')),
+        );
+        const children: ActorRef[] = Array.from({ length: 8 }, (_, i) =>
+          runtime.spawn(
+            parent,
+            `c${i}`,
+            doing(() => {
+              order.push(`c${i}`);
+              if (i === 2) void runtime.stop(children[3] as ActorRef);
+              if (i === 4 && order.length < 8) (children[4] as ActorRef).wake();
+            }),
+          ),
+        );
+        for (const child of children) assert.equal(child.wake(), true);
+        parent.wake();
+        await bench.settle();
+        assert.deepEqual([...order].sort(), ['c0', 'c1', 'c2', 'c4', 'c4', 'c5', 'c6', 'c7', 'parent']);
+        assert.deepEqual(
+          order.filter((name) => name !== 'parent'),
+          ['c0', 'c1', 'c2', 'c4', 'c5', 'c6', 'c7', 'c4'],
+        );
+      });
+
       it('runs the turns of several actors in order of wake', async () => {
         const order: string[] = [];
         const actors = ['a', 'b', 'c'].map((name) =>

@@ -71,6 +71,48 @@ test('what one turn of the event loop gives is one batch, of all participants', 
   assert.deepEqual({ ...commits.counts }, { commits: 1, synced: 1 });
 });
 
+test('what nobody waits for gives way once, and is written with what the next turn brings, or alone', async () => {
+  const { clock, disk, commits, log, part, give, open } = await bed();
+  await open();
+  const [a, b] = [part('a'), part('b')];
+  a.pending.push('1');
+  commits.touchLater(a);
+  clock.immediate(() => give(b, '2'));
+  await clock.settle();
+  assert.equal(disk.batches, 1);
+  assert.deepEqual(log.slice(0, 2), ['a collects 1', 'b collects 2']);
+  a.pending.push('3');
+  commits.touchLater(a);
+  await clock.settle();
+  assert.equal(disk.batches, 2);
+  assert.ok(commits.idle);
+});
+
+test('a store that is opened again before an old turn comes writes one batch at a time', async () => {
+  const { clock, disk, source, commits, log, part, give, open } = await bed(5);
+  await open();
+  const a = part('a');
+  give(a, '1');
+  commits.close(new BusError('STORE_FAILED', 'for a moment'));
+  commits.open(await source.open());
+  give(a, '2');
+  for (let n = 3; n < 8; n++) {
+    await clock.advance(1);
+    give(a, String(n));
+  }
+  await clock.advance(100);
+  assert.deepEqual(
+    disk.keys(''),
+    ['1', '2', '3', '4', '5', '6', '7'].filter((key) => disk.values.has(key)),
+  );
+  const order = log.filter((line) => line.startsWith('a ') && !line.includes('failed'));
+  for (let i = 0; i < order.length; i += 2) {
+    assert.match(order[i] ?? '', /collects/);
+    assert.match(order[i + 1] ?? '', /is written/);
+  }
+  assert.ok(disk.values.has('7'));
+});
+
 test('what comes while a write is under way is the next batch', async () => {
   const { clock, disk, log, part, give, open } = await bed(5);
   await open();
