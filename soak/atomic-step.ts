@@ -196,19 +196,37 @@ async function play(scene: Scene): Promise<boolean> {
 
     const chosen = Array.from({ length: points }, (_, i) => 1 + Math.floor((i * passed.length) / points));
     const kinds = new Map<string, number>();
+    const taken = new Set(chosen);
+    let missed = 0;
     const two = async (): Promise<void> => {
       for (let killAt = chosen.shift(); killAt !== undefined; killAt = chosen.shift()) {
         const { what, problems } = await run(scene, template, killAt);
-        kinds.set(what, (kinds.get(what) ?? 0) + 1);
+        if (what === 'not reached') {
+          // This time there were fewer points: one before it, then.
+          missed++;
+          let other = killAt - 1;
+          while (taken.has(other)) other--;
+          if (other > 0) {
+            taken.add(other);
+            chosen.push(other);
+          }
+        } else {
+          kinds.set(what, (kinds.get(what) ?? 0) + 1);
+        }
         if (problems.length === 0) continue;
         failures++;
         process.stdout.write(`  ${scene.name}, point ${killAt} (${what}):\n    ${problems.join('\n    ')}\n`);
       }
     };
     await Promise.all([two(), two()]);
+    const reached = [...kinds.values()].reduce((sum, count) => sum + count, 0);
+    if (reached < points) {
+      failures++;
+      process.stdout.write(`  ${scene.name}: only ${reached} points were reached, ${missed} were not\n`);
+    }
     const list = [...kinds].map(([what, count]) => `${count} ${what}`).join(', ');
     process.stdout.write(
-      `atomic-step, ${scene.name}: ${points} of ${passed.length} points (${list}), ${failures} with anything but both or ` +
+      `atomic-step, ${scene.name}: ${reached} of ${passed.length} points (${list}), ${failures} with anything but both or ` +
         `neither, ${Math.round((performance.now() - began) / 1000)} s — ${failures === 0 ? 'PASS' : 'FAIL'}\n`,
     );
   } finally {
