@@ -306,7 +306,11 @@ export class Journal implements Participant, WindowHost {
     for (const segment of flight.segments) {
       const { first, count } = segment;
       const messages = flight.messagesOf(segment, at);
-      if (this.#host.keepsIds) giveIds(messages, this.ids);
+      // Packed, numbers that follow one another are one item; ids of publishers' choice are better taken from the messages.
+      if (this.#host.keepsIds) {
+        if (segment.ids.length < count) readIds(segment.ids, this.ids);
+        else giveIds(messages, this.ids);
+      }
       this.#tail = first + count - 1;
       this.#total = segment.bytesBefore + segment.bytes;
       this.#window.takeNew(segment, messages);
