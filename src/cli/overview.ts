@@ -26,13 +26,36 @@ const subscriptionColumns = [
   { title: 'DROPPED', numeric: true },
 ];
 
-/** The report for a person: who is there, and what each subscription does. */
+const mailboxColumns = [
+  { title: 'HOME' },
+  { title: 'MAILBOX' },
+  { title: 'PATTERN' },
+  { title: 'RATE/S', numeric: true },
+  { title: 'WAITING', numeric: true },
+  { title: 'RUNNING', numeric: true },
+  { title: 'PARKED', numeric: true },
+  { title: 'CONSUMERS', numeric: true },
+  { title: 'HANDLED', numeric: true },
+  { title: 'DEAD', numeric: true },
+];
+
+const spoolColumns = [
+  { title: 'NODE' },
+  { title: 'FOR' },
+  { title: 'HOME' },
+  { title: 'MESSAGES', numeric: true },
+  { title: 'BYTES', numeric: true },
+];
+
+/** The report for a person: who is there, what each subscription does, what lies in durable mailboxes and spools. */
 export function overviewOf(report: ClusterReport, colours: boolean): string[] {
   const strong = (text: string): string => (colours ? `\u001b[1m${text}\u001b[22m` : text);
   const { cluster, leader, members } = report;
   const at = leader?.address === undefined ? '' : ` at ${leader.address}`;
   const led = leader === undefined ? 'without a leader' : `led by ${strong(leader.node)}${at}, epoch ${leader.epoch}`;
   const subscriptions = members.flatMap(subscriptionRows);
+  const mailboxes = members.flatMap(mailboxRows);
+  const spools = members.flatMap(spoolRows);
   return [
     `Cluster ${strong(cluster)}, ${led}`,
     '',
@@ -43,14 +66,26 @@ export function overviewOf(report: ClusterReport, colours: boolean): string[] {
     ...(subscriptions.length === 0
       ? ["  none: start one, as by 'mailvan sub <pattern>'"]
       : tableOf(subscriptionColumns, subscriptions, strong)),
+    ...sectionOf('Durable mailboxes', mailboxColumns, mailboxes, strong),
+    ...sectionOf('Spools, for homes that are away', spoolColumns, spools, strong),
   ];
+}
+
+/** A section that is left out where there is nothing to show. */
+function sectionOf(
+  title: string,
+  columns: Parameters<typeof tableOf>[0],
+  rows: readonly string[][],
+  strong: (text: string) => string,
+): string[] {
+  return rows.length === 0 ? [] : ['', `${title} (${rows.length})`, ...tableOf(columns, rows, strong)];
 }
 
 function memberRow({ node, leader, state, status, error }: MemberReport): string[] {
   const role = leader ? 'leader' : 'member';
   if (status === undefined) return [node, role, state, '', '', '', `no answer: ${error?.code ?? 'unknown'}`];
-  const { subscriptions, deadLetters } = status;
-  const waiting = subscriptions.reduce((sum, subscription) => sum + subscription.waiting, 0);
+  const { subscriptions, mailboxes, deadLetters } = status;
+  const waiting = [...subscriptions, ...mailboxes].reduce((sum, each) => sum + each.waiting, 0);
   return [node, role, state, numberOf(subscriptions.length), numberOf(waiting), numberOf(deadLetters.size), ''];
 }
 
@@ -60,6 +95,27 @@ function subscriptionRows({ node, status }: MemberReport): string[][] {
     const counts = [rate, waiting, running, handled, failed, dead, dropped + refused].map(numberOf);
     return [node, name, shortened(pattern), state, ...counts];
   });
+}
+
+function mailboxRows({ node, status }: MemberReport): string[][] {
+  return (status?.mailboxes ?? []).map((mailbox) => {
+    const { name, pattern, rate, waiting, running, parked, consumers, handled, dead } = mailbox;
+    return [
+      node,
+      name,
+      shortened(pattern),
+      ...[rate, waiting, running, parked, consumers, handled, dead].map(numberOf),
+    ];
+  });
+}
+
+function spoolRows({ node, status }: MemberReport): string[][] {
+  return (status?.spools ?? []).map(({ subscription, home, messages, bytes }) => [
+    node,
+    subscription,
+    home,
+    ...[messages, bytes].map(numberOf),
+  ]);
 }
 
 /** A pattern is another node's text: it may be long, and must not steer the terminal. */

@@ -118,7 +118,7 @@ function summaryOf(statistics: StoreStatistics | undefined): string {
   if (statistics === undefined) return 'nothing in it';
   const { records, mailboxes, deadLetters } = statistics;
   const messages = mailboxes.reduce((sum, mailbox) => sum + mailbox.messages, 0);
-  return `${numberOf(records)} records, ${mailboxes.length} mailboxes with ${numberOf(messages)} messages, ${numberOf(deadLetters.count)} dead letters`;
+  return `${numberOf(records)} records, ${mailboxes.length === 1 ? '1 mailbox' : `${mailboxes.length} mailboxes`} with ${numberOf(messages)} messages, ${numberOf(deadLetters.count)} dead letters`;
 }
 
 async function repair(terminal: Terminal, folder: string): Promise<void> {
@@ -181,7 +181,7 @@ async function stats(terminal: Terminal, folder: string): Promise<void> {
     await terminal.line(JSON.stringify({ folder, files: bytes, problems, ...statistics }));
   } else if (statistics !== undefined) {
     const { node, starts, mailboxes, spools, deadLetters, records } = statistics;
-    await terminal.line(`node ${node ?? 'unknown'}, started ${starts ?? 0} times`);
+    await terminal.line(`node ${node ?? 'unknown'}, started ${starts === 1 ? 'once' : `${starts ?? 0} times`}`);
     await terminal.line(
       `${numberOf(records)} records of ${numberOf(statistics.bytes)} bytes; ${numberOf(bytes)} bytes on disk`,
     );

@@ -1,8 +1,34 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { createBus } from '../../src/bus/bus.ts';
+import { silentLogger } from '../../src/core/log.ts';
+import { tempFolder } from '../storage/disk.ts';
 import { leader, mailvan, run } from './child.ts';
 
 describe('mailvan status', () => {
+  it('shows durable mailboxes with their backlogs, and what is spooled for a home that is away', async (t) => {
+    const { address } = await leader(t);
+    const folder = tempFolder(t);
+    const join = (node: string) =>
+      createBus({ node, leader: address, dataDir: `${folder}/${node}`, logger: silentLogger });
+    const home = await join('home');
+    await using pub = await join('pub');
+    await home.subscribe('in', null, { name: 'work', durable: true });
+    await pub.publish('in', 1);
+    await pub.publish('in', 2);
+    const text = await run(t, ['status', '--leader', address]);
+    assert.match(
+      text.stdout,
+      /Durable mailboxes \(1\)\n {2}HOME +MAILBOX +PATTERN .*\n {2}home +default\/work +in +\d+ +2 +0 +0 +0 +0 +0/,
+    );
+    assert.match(text.stdout, /\n {2}home +member +alive +\d+ +2 +0/);
+    assert.doesNotMatch(text.stdout, /Spools/);
+    await home.close();
+    assert.equal((await pub.publish('in', 3)).spooled, 1);
+    const away = await run(t, ['status', '--leader', address]);
+    assert.match(away.stdout, /Spools, for homes that are away \(1\)\n.*\n {2}pub +default\/work +home +1 +\d+/);
+  });
+
   it('shows members and subscriptions with rates and backlogs, and who does not answer', async (t) => {
     const { child, address } = await leader(t);
     const to = ['--leader', address];

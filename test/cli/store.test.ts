@@ -34,7 +34,7 @@ describe('mailvan store', { concurrency: 3 }, () => {
     const data = await stored(t);
     const whole = await run(t, ['store', 'verify', '--data', data]);
     assert.deepEqual([whole.code, whole.stderr], [0, '']);
-    assert.match(whole.stdout, /store is whole: \d+ records, 1 mailboxes with 30 messages, 0 dead letters\n$/);
+    assert.match(whole.stdout, /store is whole: \d+ records, 1 mailbox with 30 messages, 0 dead letters\n$/);
     damage(data);
     const wrong = await run(t, ['store', 'verify', '--data', data]);
     assert.equal(wrong.code, 7);
