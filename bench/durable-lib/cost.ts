@@ -1,6 +1,7 @@
 import { row, type Table } from '../harness/result.ts';
 import type { DurableSettings } from '../harness/settings.ts';
 import { named } from './driver.ts';
+import { compareWithFirst } from './flatness.ts';
 import {
   type Contestant,
   count,
@@ -60,7 +61,7 @@ export async function cost(means: Means, settings: DurableSettings): Promise<Tab
       ),
     );
   }
-  return [...tables, await behind(means, settings)];
+  return compareWithFirst([...tables, await behind(means, settings)]);
 }
 
 /** Publishing into a mailbox while a consumer works on what is in front. */

@@ -1,5 +1,6 @@
 import { type Row, ratio, row, type Table } from '../harness/result.ts';
 import type { DurableSettings } from '../harness/settings.ts';
+import { compareMemory } from './flatness.ts';
 import { anonymousMemory } from './servers.ts';
 import { Contestant, count, type Entrant, jetstream, type Means, oursOs, redis, Stage } from './stage.ts';
 
@@ -28,7 +29,7 @@ export async function memory(means: Means, { backlog }: DurableSettings): Promis
   }
   const ours = holding.get(oursOs);
   return [
-    {
+    compareMemory({
       title: 'Durable: memory',
       method: `Anonymous memory (RssAnon) of the process that holds ${count(backlog)} messages of 1 KiB which nobody consumes, and then drains them, in one round: of Mailvan the embedding process, with publisher and consumer, under \`--max-old-space-size=${heap}\`; of the peers the server alone. Looked at every 50 ms.`,
       unit: 'MiB',
@@ -39,7 +40,7 @@ export async function memory(means: Means, { backlog }: DurableSettings): Promis
           ? []
           : [ratio(`Mailvan : ${peer.name}, holding`, ours, theirs)];
       }),
-    },
+    }),
   ];
 }
 

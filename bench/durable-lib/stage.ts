@@ -205,14 +205,15 @@ export class Contestant {
   }
 }
 
-/** A table of one figure per entrant, with the ratios of those who stand beside each other. */
+/** A table of one figure per entrant, with the ratios of those who stand beside each other. @param what said behind their names. */
 export function tableOf(
   { title, method, unit }: Pick<Table, 'title' | 'method' | 'unit'>,
   found: ReadonlyMap<Entrant, readonly number[]>,
   targets: Targets = {},
+  what = '',
 ): Table {
   const rows = new Map([...found].map(([entrant, rounds]) => [entrant, row(entrant.name, rounds)]));
-  return { title, method, unit, rows: [...rows.values()], comparisons: ratios(rows, '', targets) };
+  return { title, method, unit, rows: [...rows.values()], comparisons: ratios(rows, what, targets) };
 }
 
 /** @param what said behind the names. */

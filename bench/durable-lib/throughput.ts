@@ -50,6 +50,7 @@ export async function throughput(means: Means, { rounds, sent }: DurableSettings
       },
       await measure(all, { linked: true }),
       { 'Mailvan os : JetStream, js.publish()': 5, 'Mailvan fsync : Redis': 1.5 },
+      ', across two processes',
     ),
     tableOf(
       {
@@ -59,6 +60,7 @@ export async function throughput(means: Means, { rounds, sent }: DurableSettings
       },
       await measure(entrants, { mailboxes: inFlight }),
       { 'Mailvan os : JetStream': 3 },
+      `, ${inFlight} mailboxes in turn`,
     ),
   ];
 }

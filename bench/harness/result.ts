@@ -13,7 +13,7 @@ export interface Comparison {
   readonly what: string;
   readonly value: number;
   /** '×' for a ratio. */
-  readonly unit: '×' | 'ms' | 'syncs';
+  readonly unit: '×' | 'ms' | 'MiB' | 'syncs';
   /** The lowest and highest of the rounds: how much to trust the value. */
   readonly spread: readonly [number, number] | undefined;
   readonly target: { readonly atLeast: number } | { readonly atMost: number } | undefined;
