@@ -108,10 +108,13 @@ async function takeGuard(folder: string): Promise<LevelStore> {
     await symlink(join(folder, 'LOCK'), join(place, 'LOCK'));
     return await LevelStore.open(place);
   } catch (error) {
+    // Another opener that has just ended sweeps the work folder, and with it the guard that was being made.
+    const { code } = (error ?? {}) as { code?: unknown };
+    const swept = place === undefined ? code === 'ENOENT' : !(await exists(place));
     if (place !== undefined) await rm(place, { recursive: true, force: true });
     await rmdir(workOf(folder)).catch(() => undefined); // another opener's guard may be in it
     const failure = storeError(error, folder);
-    if (failure.code !== 'STORE_LOCKED') throw failure;
+    if (failure.code !== 'STORE_LOCKED' && !swept) throw failure;
     throw new BusError('STORE_LOCKED', `the store in ${folder} is held by another process, or being repaired by it`, {
       cause: error,
     });
