@@ -34,17 +34,7 @@ let writing = false;
  * @throws {BusError} `PAYLOAD_INVALID` for what {@link measurePayload} would refuse.
  */
 export function encodePayload(value: unknown): Uint8Array {
-  if (value instanceof Uint8Array && value.length < 0x100) return shortBinary(value);
   return encode(value, 'PAYLOAD_INVALID');
-}
-
-/** A payload that is a few bytes needs no block to be put together in. */
-function shortBinary(value: Uint8Array): Uint8Array {
-  const bytes = Buffer.allocUnsafe(value.length + 2);
-  bytes[0] = 0xc4;
-  bytes[1] = value.length;
-  bytes.set(value, 2);
-  return bytes;
 }
 
 /**
