@@ -26,6 +26,8 @@ export interface FolderView {
   readonly bytes: number;
 }
 
+const nothing: Soundness = { problems: [], torn: new Map(), leftovers: [] };
+
 /**
  * Looks at a folder that nobody has open. LevelDB cannot open one without writing to it, so it is given a copy, beside the
  * folder for the time being; its tables, which never change, are linked.
@@ -48,9 +50,9 @@ export async function viewFolder<T>(
       const found = await inspect(path);
       const sound =
         found.state === 'damaged'
-          ? { problems: [{ file: 'the folder', problem: `is damaged: ${found.reason}` }], torn: new Map() }
+          ? { ...nothing, problems: [{ file: 'the folder', problem: `is damaged: ${found.reason}` }] }
           : found.state === 'new'
-            ? { problems: [], torn: new Map() }
+            ? nothing
             : await checkFiles(path);
       return { soundness: sound, bytes: await copyOrLink(path, copy) };
     });

@@ -18,6 +18,9 @@ export interface Soundness {
   readonly problems: readonly FileProblem[];
   /** Bytes at the ends of logs that a crash has cut off while they were written: nobody was told that they are there. */
   readonly torn: ReadonlyMap<string, number>;
+  /** Files that nothing refers to any more, as after a compaction that the end of a process came upon: LevelDB never reads
+   * them again, and removes them when it is opened next. */
+  readonly leftovers: readonly string[];
 }
 
 /** Looks at every file of a folder of LevelDB that counts. Only reads. The folder must bear a CURRENT that is right. */
@@ -39,8 +42,13 @@ export async function checkFiles(folder: string): Promise<Soundness> {
   await log(manifest);
   const { log: first, tables } = readManifest(await readFile(join(folder, manifest)));
   const names = new Set(await readdir(folder));
+  const leftovers: string[] = [];
   for (const name of names) {
-    if (/^\d+\.log$/.test(name) && Number.parseInt(name, 10) >= first) await log(name);
+    const [, digits, kind] = /^(\d+)\.(log|ldb|sst)$/.exec(name) ?? [];
+    const number = Number(digits);
+    if (kind === undefined) continue;
+    if (kind === 'log' ? number < first : !tables.has(number)) leftovers.push(name);
+    else if (kind === 'log') await log(name);
   }
   for (const [number, size] of tables) {
     const file =
@@ -49,7 +57,7 @@ export async function checkFiles(folder: string): Promise<Soundness> {
       bytes.length === size ? checkTable(bytes) : `has ${bytes.length} bytes instead of ${size}`,
     );
   }
-  return { problems, torn };
+  return { problems, torn, leftovers: leftovers.sort() };
 }
 
 function nameOf(number: number): string {

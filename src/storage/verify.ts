@@ -49,6 +49,8 @@ async function verifyView(folder: string, { soundness, store, report, bytes }: F
   for (const { file, problem } of soundness.problems) tell({ where: file, problem });
   for (const [file, size] of soundness.torn)
     notes.push(`${file}: the last ${size} bytes were cut off by a crash as they were written`);
+  for (const file of soundness.leftovers)
+    notes.push(`${file}: nothing refers to it any more; the next opening removes it`);
   if (report instanceof BusError) {
     tell({ where: 'the folder', problem: reasonOf(report) });
   } else if (soundness.problems.length === 0) {

@@ -52,6 +52,10 @@ before(async () => {
     if (round === 2) await sub.close();
     await bus.close();
   }
+  // A compaction that the end came upon leaves files behind that count no more: an opening removes them.
+  const store = join(template, 'store');
+  for (let i = 0; i < 10 && (await verifyFolder(store)).notes.length > 0; i++)
+    await tamper(store, async () => undefined);
 });
 after(() => rmSync(template, { recursive: true, force: true }));
 
@@ -174,6 +178,23 @@ describe('verify', () => {
       assert.notDeepEqual(await told(folder), [], `${name} is gone`);
       writeFileSync(path, bytes);
     }
+  });
+
+  test('tells of a file that nothing refers to any more, and takes no damage to it for damage', async (t) => {
+    const folder = copyOf(t);
+    const [, bytes] = [...filesOf(folder)].find(([each]) => each.endsWith('.ldb')) ?? assert.fail();
+    for (const name of ['000001.ldb', '000001.log']) writeFileSync(join(folder, name), bytes.subarray(1));
+    const { whole, notes } = await verifyFolder(folder);
+    assert.ok(whole);
+    assert.deepEqual(notes, [
+      '000001.ldb: nothing refers to it any more; the next opening removes it',
+      '000001.log: nothing refers to it any more; the next opening removes it',
+    ]);
+    await tamper(folder, async () => undefined);
+    assert.deepEqual(
+      [...filesOf(folder).keys()].filter((each) => each.startsWith('000001')),
+      [],
+    );
   });
 
   test('takes a log that was cut for one of earlier: what is there is whole', async (t) => {
