@@ -17,10 +17,11 @@ const ranks: Readonly<Record<string, number>> = {
   actors: 3,
   cluster: 3,
   channels: 3,
-  bus: 4,
-  admin: 5,
-  testing: 5,
-  cli: 6,
+  hosting: 4,
+  bus: 5,
+  admin: 6,
+  testing: 6,
+  cli: 7,
 };
 
 /** Which files may import a package. Nothing else comes from npm. */

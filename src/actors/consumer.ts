@@ -1,6 +1,7 @@
 import { type BusError, toError } from '../core/errors.ts';
 import { Delivery, type Staged } from './delivery.ts';
 import type { DurableMailbox } from './durable-mailbox.ts';
+import type { Fence } from './fences.ts';
 import type { FilterChain } from './filters.ts';
 import type { MailboxConsumer } from './mailbox-consumer.ts';
 import type { Slot } from './slot.ts';
@@ -27,12 +28,15 @@ export interface ConsumerOptions extends WorkerOptions {
   readonly credit: number;
   readonly filters: FilterChain;
   readonly step: Step;
+  /** Whose place it takes. */
+  readonly fence?: Fence | undefined;
 }
 
 /** One attached handler of a durable mailbox, on the mailbox's home. */
 export class Consumer extends Worker implements MailboxConsumer {
   readonly mailbox: DurableMailbox;
   readonly credit: number;
+  readonly fence: Fence | undefined;
   held = 0;
   settling = 0;
   flying = 0;
@@ -46,6 +50,7 @@ export class Consumer extends Worker implements MailboxConsumer {
     this.mailbox = mailbox;
     this.#options = options;
     this.credit = options.credit;
+    this.fence = options.fence;
   }
 
   get handled(): number {
@@ -142,6 +147,10 @@ export class Consumer extends Worker implements MailboxConsumer {
     this.runner.release(delivery);
     this.mailbox.giveBack(slotOf(delivery), false);
     if (this.closing) this.checkClosing();
+  }
+
+  revoked(): void {
+    void this.close(0); // which gives everything back before it returns
   }
 
   /** The mailbox is removed. */

@@ -5,6 +5,7 @@ import { decideRetry } from '../core/retry.ts';
 import type { Commitment } from '../storage/commits.ts';
 import { failureRecord } from './delivery.ts';
 import { DurableCore } from './durable-core.ts';
+import { type Fence, Fences } from './fences.ts';
 import type { Offered } from './intake.ts';
 import type { MailboxConsumer } from './mailbox-consumer.ts';
 import type { MailboxPolicy } from './mailbox-policy.ts';
@@ -24,6 +25,7 @@ const everything = { messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_
 /** The mailbox of a durable subscription, on its home. */
 export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
   #sweeping: Promise<unknown> = Promise.resolve();
+  readonly #fences = new Fences();
   #closed = false;
 
   /** Brings the first messages into memory. */
@@ -105,10 +107,26 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
 
   // Out
 
+  /** @throws {BusError} `ABORTED` when somebody newer has its place. */
   attach(consumer: MailboxConsumer): void {
+    const { fence } = consumer;
+    if (fence !== undefined) {
+      this.admit(fence);
+      this.fence(fence);
+    }
     this.out.attach(consumer);
     this.journal.touch();
     consumer.ready();
+  }
+
+  /** @throws {BusError} `ABORTED` when somebody newer has the place. */
+  admit(fence: Fence): void {
+    this.#fences.admit(this.name, fence);
+  }
+
+  /** Consumers of this place that are older have lost it, with all that they hold. */
+  fence(fence: Fence): void {
+    for (const older of this.#fences.raise(fence, this.out.all)) older.revoked();
   }
 
   /** A consumer is gone: what it holds comes back in its place, with the attempt counted. */

@@ -18,6 +18,11 @@ export class Holdings {
     return this.#consumers.size;
   }
 
+  /** Who they are. */
+  get all(): Iterable<MailboxConsumer> {
+    return this.#consumers;
+  }
+
   /** How many messages are out. */
   get size(): number {
     return this.#size;

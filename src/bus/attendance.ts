@@ -1,5 +1,6 @@
 import type { Step } from '../actors/consumer.ts';
 import type { DurableMailbox } from '../actors/durable-mailbox.ts';
+import type { Fence } from '../actors/fences.ts';
 import type { Clock } from '../core/clock.ts';
 import { BusError } from '../core/errors.ts';
 import { ConsumerLink, type Wanted } from './consumer-link.ts';
@@ -58,6 +59,7 @@ export class Attendance {
 
   async #attach(params: Readonly<Record<string, unknown>>, node: string): Promise<undefined> {
     const { mailbox: id, consumer, credit, newest, timeout, busy, from } = params;
+    const fence = fenceOf(params.fence);
     if (
       !text(id) ||
       !text(consumer) ||
@@ -77,11 +79,12 @@ export class Attendance {
     if (link === undefined || incarnation === undefined) {
       throw new BusError('NODE_UNREACHABLE', `node '${node}' cannot be reached`);
     }
+    if (fence !== undefined) mailbox.admit(fence);
     const key = `${node}/${consumer}`;
     const running = new Set(busy as number[]);
     for (const earlier of [...(this.#links.get(key) ?? [])]) earlier.end(running);
     const { node: source } = this.#host;
-    const route = { source, origin, node, incarnation, consumer, timeout: Math.max(1, timeout), from };
+    const route = { source, origin, node, incarnation, consumer, timeout: Math.max(1, timeout), from, fence };
     const attached: ConsumerLink = new ConsumerLink(mailbox, route, wantedOf(credit, newest), () => {
       const left = (this.#links.get(key) ?? []).filter((other) => other !== attached);
       if (left.length === 0) this.#links.delete(key);
@@ -177,6 +180,11 @@ export class Attendance {
     if (link === undefined) throw new BusError('NOT_FOUND', `node '${node}' has no consumer ${consumer} here`);
     return link;
   }
+}
+
+function fenceOf(given: unknown): Fence | undefined {
+  const { key, generation } = (given ?? {}) as { key?: unknown; generation?: unknown };
+  return text(key) && count(generation) ? { key, generation } : undefined;
 }
 
 function wantedOf(credit: number, newest: unknown): Wanted {

@@ -6,7 +6,9 @@ import { type BusEvent, type EventListener, type EventOf, type EventType, eventT
 import { newIncarnation } from '../core/incarnation.ts';
 import type { BusState } from '../core/lifecycle.ts';
 import { checkName } from '../core/topic.ts';
+import type { Kinds } from '../hosting/kinds.ts';
 import type { PatternInput } from '../routing/pattern.ts';
+import type { Capabilities } from '../wire/placement-entry.ts';
 import { checkFlag, checkKnown, checkObject } from './checks.ts';
 import { configured } from './configured.ts';
 import { Consumption } from './consumption.ts';
@@ -16,9 +18,12 @@ import type { MailboxControl } from './mailbox-control.ts';
 import { modelEvent } from './model-event.ts';
 import { openStore } from './opened-store.ts';
 import type { BusOptions, Parts } from './options.ts';
+import type { NodeVerdict, Placement } from './placement.ts';
+import { PlacementControl } from './placement-control.ts';
 import type { EmitOptions, PublishOptions } from './publish-options.ts';
 import type { Outgoing } from './publisher.ts';
 import type { Front, ReceivedDelivery, ReceiveOptions } from './receiving.ts';
+import type { SpawnOptions } from './spawn-options.ts';
 import type { BusStatus, Explanation } from './status.ts';
 import { type BackupResult, backUp } from './store-source.ts';
 import { type Subscription, type UnsubscribeOptions, type WaitOptions, waitOf } from './subscription.ts';
@@ -76,6 +81,55 @@ export class Bus implements AsyncDisposable {
   /** The durable mailboxes of the cluster, to be looked into and looked after. */
   get mailboxes(): MailboxControl {
     return this.#wiring.mailboxes;
+  }
+
+  /** The kinds of handler actors that this node can run. */
+  get handlers(): Kinds {
+    return this.#wiring.placing.kinds;
+  }
+
+  /** The handler actors of the cluster. */
+  get placements(): PlacementControl {
+    return new PlacementControl(this.#wiring.spawning);
+  }
+
+  /** What this node can do, for placements that ask for it. */
+  get capabilities(): Capabilities {
+    return this.#wiring.placing.capabilities;
+  }
+
+  /**
+   * Says what this node can do from now on: instances that no longer fit move away, and what waits for it starts.
+   *
+   * @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`.
+   */
+  set capabilities(capabilities: Capabilities) {
+    this.#wiring.placing.capabilities = capabilities;
+  }
+
+  /**
+   * Has a handler actor of a kind run where it may, and go on running: when its node leaves, goes down or can do it no more,
+   * it starts elsewhere. Resolves when every instance has started.
+   *
+   * A named one stays until it is stopped, and is found again by `placements.get()` on every node: asking for the same once
+   * more is harmless. One without a name ends with this node.
+   *
+   * @throws {BusError} `UNPLACEABLE` with `error.reasons`, `NAME_TAKEN`, `NO_LEADER`, `TIMEOUT`, `OPTION_INVALID`: then nothing
+   *   of it is left running.
+   */
+  async spawn(kind: string, options: SpawnOptions = {}): Promise<Placement> {
+    this.#wiring.check();
+    return this.#wiring.spawning.spawn(kind, options);
+  }
+
+  /**
+   * Says of each node whether one more instance could start there now, and if not, why.
+   *
+   * @throws {BusError} `NO_LEADER`, `TIMEOUT`, and as `spawn()` for what cannot be meant.
+   */
+  async explainPlacement(kind: string, options: SpawnOptions = {}): Promise<NodeVerdict[]> {
+    this.#wiring.check();
+    return this.#wiring.spawning.explain(kind, options);
   }
 
   /** The messages that were given up on this node. */
@@ -221,7 +275,9 @@ export class Bus implements AsyncDisposable {
     try {
       for (const { pattern, handler, options, method } of decoratedHandlers(instance)) {
         this.#wiring.check();
-        made.push(await this.#wiring.subscriptions.create(pattern, handler, options, nameOf(instance, method)));
+        made.push(
+          await this.#wiring.subscriptions.create(pattern, handler, options, { suggested: nameOf(instance, method) }),
+        );
       }
     } catch (error) {
       for (const subscription of made) await subscription.close();

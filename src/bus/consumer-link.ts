@@ -1,4 +1,5 @@
 import type { DurableMailbox } from '../actors/durable-mailbox.ts';
+import type { Fence } from '../actors/fences.ts';
 import type { MailboxConsumer } from '../actors/mailbox-consumer.ts';
 import type { Slot } from '../actors/slot.ts';
 import type { Timer } from '../core/clock.ts';
@@ -20,6 +21,8 @@ export interface ConsumerRoute {
   readonly timeout: number;
   /** The number of its first delivery, above all that the consumer has seen. */
   readonly from: number;
+  /** Whose place it takes. */
+  readonly fence?: Fence | undefined;
 }
 
 /** What a consumer wants. */
@@ -93,6 +96,10 @@ export class ConsumerLink implements Sender, MailboxConsumer {
     return this.#open;
   }
 
+  get fence(): Fence | undefined {
+    return this.route.fence;
+  }
+
   /** Opens its stream. */
   start(link: Link): void {
     if (!this.#open) return; // it went before it had begun
@@ -142,6 +149,10 @@ export class ConsumerLink implements Sender, MailboxConsumer {
       link?.detach(this);
     }
     this.#giveBack((number) => !busy.has(number));
+  }
+
+  revoked(): void {
+    this.end();
   }
 
   removed(): void {

@@ -288,15 +288,20 @@ export class Durables {
   async consume(
     mailbox: HomeEntry['mailbox'],
     handler: Handler,
-    options: Pick<ResolvedSubscription, 'concurrency' | 'credit' | 'timeout' | 'filters'>,
+    options: Pick<ResolvedSubscription, 'concurrency' | 'credit' | 'timeout' | 'filters' | 'fence'>,
     Kind: typeof Consumer = Consumer,
   ): Promise<Consumer> {
     const { name, id } = mailbox;
-    const { filters, concurrency, credit = Math.max(localCredit, 2 * concurrency) } = options;
+    const { filters, concurrency, fence, credit = Math.max(localCredit, 2 * concurrency) } = options;
     const { step } = this.#host;
-    const consumer = new Kind(mailbox, { ...this.#working(name, id, handler, options), filters, credit, step });
+    const consumer = new Kind(mailbox, { ...this.#working(name, id, handler, options), filters, credit, step, fence });
     await this.#employ(consumer, name);
-    mailbox.attach(consumer);
+    try {
+      mailbox.attach(consumer);
+    } catch (error) {
+      await consumer.close(0);
+      throw error;
+    }
     return consumer;
   }
 

@@ -1,8 +1,8 @@
-import { Leader } from '../cluster/leader.ts';
-import type { Registry } from '../cluster/registry.ts';
+import { Leader, type LeaderHost } from '../cluster/leader.ts';
 import { BusError } from '../core/errors.ts';
 import type { Refusal, Session } from '../transport/session.ts';
-import type { ControlFrame, DurableEntry, Epoch, Hello, SubscriptionEntry } from '../wire/frame.ts';
+import type { ControlFrame, DurableEntry, Epoch, Hello, PartChange, SubscriptionEntry } from '../wire/frame.ts';
+import type { PlacementEntry } from '../wire/placement-entry.ts';
 import type { Link } from './link.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { Role } from './role.ts';
@@ -11,6 +11,13 @@ import type { Role } from './role.ts';
 interface Told {
   readonly subscriptions: SubscriptionEntry[];
   readonly durables: DurableEntry[];
+  readonly placements: PlacementEntry[];
+}
+
+/** What the leader's role needs of its network. */
+export interface LeaderRoleHost extends Omit<LeaderHost, 'clock' | 'send'> {
+  readonly options: ResolvedOptions;
+  readonly incarnation: string;
 }
 
 /** The leader: keeps the registry's original, and reaches every member over its own link. */
@@ -24,14 +31,15 @@ export class LeaderRole implements Role {
   /** What nodes that have not told it all have told so far. */
   readonly #joining = new Map<Session, Told>();
 
-  constructor(options: ResolvedOptions, incarnation: string, registry: Registry, synced: (version: number) => void) {
+  constructor(host: LeaderRoleHost) {
+    const { options, incarnation } = host;
     const { clock, node, liveness, redial, limits } = options;
     this.leaderNode = node;
     this.#maxFrame = limits.frame;
     // Time enough for every member to notice, and to dial twice.
     const settle = Math.min(liveness.down, liveness.suspect + 2 * redial.maxDelay);
     this.#leader = new Leader(
-      { clock, registry, send: (target, frame) => this.#joined.get(target)?.send(frame), synced },
+      { ...host, clock, send: (target, frame) => this.#joined.get(target)?.send(frame) },
       { node, incarnation, down: liveness.down, settle },
     );
   }
@@ -66,7 +74,7 @@ export class LeaderRole implements Role {
   }
 
   opened(session: Session): void {
-    this.#joining.set(session, { subscriptions: [], durables: [] });
+    this.#joining.set(session, { subscriptions: [], durables: [], placements: [] });
   }
 
   closed(session: Session, link: Link, silence: number): void {
@@ -102,18 +110,17 @@ export class LeaderRole implements Role {
     }
   }
 
-  announce(
-    version: number,
-    add: readonly SubscriptionEntry[],
-    remove: readonly string[],
-    durables: readonly DurableEntry[],
-  ): boolean {
-    this.#leader.own(version, add, remove, durables);
+  announce(version: number, change: PartChange): boolean {
+    this.#leader.own(version, change);
     return true;
   }
 
   durableChanged(name: string): void {
     this.#leader.durableChanged(name);
+  }
+
+  placementChanged(name: string): void {
+    this.#leader.placementChanged(name);
   }
 
   vouch(link: Link, source: string): string {
@@ -130,10 +137,12 @@ export class LeaderRole implements Role {
     if (told === undefined) throw new BusError('PROTOCOL_ERROR', `node '${link.node}' joined twice`);
     for (const entry of frame.subscriptions) told.subscriptions.push(known(entry));
     told.durables.push(...frame.durables);
+    told.placements.push(...(frame.placements ?? []));
     if (frame.more) return;
     this.#joining.delete(session);
     this.#joined.set(link.node, link);
-    this.#leader.join(session.peer, { version: frame.version, ...told });
+    const { version, about, instances } = frame;
+    this.#leader.join(session.peer, { version, ...told, ...(about && { about }), ...(instances && { instances }) });
   }
 }
 

@@ -1,11 +1,12 @@
 import { Membership } from '../cluster/membership.ts';
 import type { Part } from '../cluster/part.ts';
+import type { PlacementTable } from '../cluster/placement-table.ts';
 import type { Registry } from '../cluster/registry.ts';
 import type { Timer } from '../core/clock.ts';
 import type { BusError } from '../core/errors.ts';
 import type { EventHub } from '../core/events.ts';
 import type { Session } from '../transport/session.ts';
-import type { ControlFrame, DurableEntry, Epoch, SubscriptionEntry } from '../wire/frame.ts';
+import type { ControlFrame, Epoch, PartChange } from '../wire/frame.ts';
 import type { Link } from './link.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { Role } from './role.ts';
@@ -15,6 +16,7 @@ export interface MemberHost {
   readonly options: ResolvedOptions;
   readonly events: EventHub;
   readonly registry: Registry;
+  readonly placements: PlacementTable;
   readonly part: Part;
   /** This node's part, up to `version`, is known to everybody who can be reached. */
   synced(version: number): void;
@@ -36,9 +38,10 @@ export class MemberRole implements Role {
 
   constructor(host: MemberHost) {
     this.#host = host;
-    const { registry, synced } = host;
+    const { registry, placements, synced } = host;
     this.#membership = new Membership({
       registry,
+      placements,
       synced,
       send: (frame) => this.#up?.send(frame),
       held: () => this.#held(),
@@ -106,18 +109,15 @@ export class MemberRole implements Role {
     this.#membership.take(frame);
   }
 
-  announce(
-    version: number,
-    add: readonly SubscriptionEntry[],
-    remove: readonly string[],
-    durables: readonly DurableEntry[],
-  ): boolean {
+  announce(version: number, change: PartChange): boolean {
     if (this.#up === undefined) return false; // told when the leader is back
-    this.#membership.announce(version, add, remove, durables);
+    this.#membership.announce(version, change);
     return true;
   }
 
   durableChanged(): void {}
+
+  placementChanged(): void {}
 
   vouch(_link: Link, source: string): string {
     return source; // the leader has seen to it

@@ -1,58 +1,24 @@
-import type { Admin } from '../actors/admin.ts';
-import type { DurableMailbox } from '../actors/durable-mailbox.ts';
-import type { Subscriber } from '../actors/subscriber.ts';
 import { Part, SyncWaiters } from '../cluster/part.ts';
 import { Registry } from '../cluster/registry.ts';
+import { RegistryListeners } from '../cluster/registry-listeners.ts';
 import { type Deferred, deferred } from '../core/async.ts';
 import { BusError } from '../core/errors.ts';
-import type { EventHub } from '../core/events.ts';
 import { originOf } from '../core/incarnation.ts';
-import type { Logger } from '../core/log.ts';
-import type { Router } from '../routing/router.ts';
 import { Peers } from '../transport/peers.ts';
 import type { Session } from '../transport/session.ts';
-import type { DurableEntry, Epoch, SubscriptionEntry } from '../wire/frame.ts';
+import type { DurableEntry, Epoch, PartChange, SubscriptionEntry } from '../wire/frame.ts';
 import { Inboxes } from './inboxes.ts';
 import { LeaderRole } from './leader-role.ts';
 import { Link } from './link.ts';
 import { MemberRole } from './member-role.ts';
 import type { LinkStatus, MemberStatus } from './member-status.ts';
-import type { ResolvedOptions } from './options.ts';
+import type { NetworkHost } from './network-host.ts';
 import { Lane } from './relay.ts';
-import type { RemoteConsumer } from './remote-consumer.ts';
 import type { RemoteRoute } from './remote-route.ts';
 import { RemoteRoutes } from './remote-routes.ts';
-import { type RequestHandler, Requests } from './requests.ts';
+import { Requests } from './requests.ts';
 import type { Role } from './role.ts';
-import type { Route } from './route.ts';
-import type { Spools } from './spools.ts';
 import { Switchboard } from './switchboard.ts';
-
-/** What the network needs of the bus. */
-export interface NetworkHost {
-  readonly options: ResolvedOptions;
-  readonly incarnation: string;
-  readonly events: EventHub;
-  readonly log: Logger;
-  readonly router: Router<Route>;
-  subscriber(mailbox: string): Subscriber | undefined;
-  readonly handle: RequestHandler;
-  /** A durable mailbox of this node, by its id. */
-  mailbox(id: string): DurableMailbox | undefined;
-  /** Who takes the deliveries of another node's mailbox. */
-  consumer(id: string): RemoteConsumer | undefined;
-  /** A durable subscription is new, or another one, or removed. */
-  registered(entry: DurableEntry, before: DurableEntry | undefined): void;
-  /** A node can be reached, for the first time or again. */
-  relinked(node: string): void;
-  /** A node is down or has left. */
-  gone(node: string, incarnation: string): void;
-  readonly admin: Admin;
-  readonly spools: Spools;
-  /** Whether this node has a store that lasts, and how often it has been started. */
-  readonly stored: boolean;
-  readonly starts: number;
-}
 
 /** How long a node that closes waits for its answers to others, in milliseconds. */
 const longestAnswer = 1000;
@@ -127,22 +93,33 @@ export class Network {
         host.registered(entry, before);
       },
     });
-    this.#registry = new Registry(this.#routes);
+    this.#registry = new Registry(new RegistryListeners([this.#routes, ...host.listeners]));
     const synced = (version: number): void => this.#sync.reached(version);
     this.#role =
       options.role === 'leader'
-        ? new LeaderRole(options, incarnation, this.#registry, synced)
+        ? new LeaderRole({
+            options,
+            incarnation,
+            registry: this.#registry,
+            placements: host.placements,
+            synced,
+            told: (member, said) => host.told(member, said),
+            settled: () => host.settled(),
+          })
         : new MemberRole({
             options,
             events,
             registry: this.#registry,
+            placements: host.placements,
             part: this.#part,
             synced,
             held: () => this.#onHeld(),
             giveUp: () => {
               for (const route of this.#routes) route.giveUp();
+              host.forsaken();
             },
           });
+    host.placements.onChange(({ name }) => this.#role.placementChanged(name));
     this.#switchboard = new Switchboard({
       node,
       incarnation,
@@ -182,6 +159,11 @@ export class Network {
   get leader(): { node: string; epoch: string; linked: boolean } | undefined {
     const { leaderNode, epoch, linked } = this.#role;
     return leaderNode === undefined ? undefined : { node: leaderNode, epoch: `${epoch.term}.${epoch.start}`, linked };
+  }
+
+  /** The term of the leader that this node knows. */
+  get term(): number {
+    return this.#role.epoch.term;
   }
 
   /** Where this node listens, with the real port. */
@@ -230,16 +212,28 @@ export class Network {
     durables: readonly DurableEntry[] = [],
   ): Promise<void> {
     for (const entry of durables) this.#registry.applyDurable(entry);
-    const version = this.#part.change(add, remove);
+    const change = { add, remove, durables };
+    const version = this.#part.change(change);
     for (const mailbox of remove) this.#inboxes.forget(mailbox);
     const applied = this.#sync.wait(version);
-    if (!this.#role.announce(version, add, remove, durables)) this.#sync.reached(version);
+    if (!this.#role.announce(version, change)) this.#sync.reached(version);
     const { down } = this.#host.options.liveness;
     if (await this.#withinTime(down, applied)) return;
     this.#host.log.warn(
       { version },
       `a member has not applied a change of this node for ${down} ms: going on without it`,
     );
+  }
+
+  /** Tells the leader what this node can do, or what has become of its instances: now, or when it is back. */
+  tell(said: Pick<PartChange, 'about' | 'instances'>): void {
+    const change = { add: [], remove: [], durables: [], ...said };
+    this.#role.announce(this.#part.change(change), change);
+  }
+
+  /** Nobody needs to hear of an instance any more. */
+  forget(report: { readonly id: string; readonly instance: number }): void {
+    this.#part.forget(report);
   }
 
   /** Asks another node. @throws {BusError} `NO_LEADER`, `NODE_UNREACHABLE`, `TIMEOUT`, or what it answers. */
@@ -294,7 +288,7 @@ export class Network {
   }
 
   /** What is known of durable subscriptions. */
-  get registry(): Pick<Registry, 'durable' | 'durableEntry' | 'durables' | 'applyDurable' | 'get'> {
+  get registry(): Pick<Registry, 'durable' | 'durableEntry' | 'durables' | 'applyDurable' | 'get' | 'members'> {
     return this.#registry;
   }
 

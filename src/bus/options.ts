@@ -9,6 +9,8 @@ import { checkName } from '../core/topic.ts';
 import { type Address, isLoopback, parseAddress } from '../transport/address.ts';
 import { TcpTransport } from '../transport/tcp.ts';
 import type { Transport } from '../transport/transport.ts';
+import type { Capabilities } from '../wire/placement-entry.ts';
+import { checkCapabilities } from './capabilities.ts';
 import { checkChoice, checkFlag, checkKnown, checkNumber, checkObject } from './checks.ts';
 
 /** What `createBus()` takes. Every member may be left out; the result is a bus within this process. */
@@ -50,6 +52,11 @@ export interface BusOptions {
   insecure?: boolean;
   /** How long to try to join the leader, in milliseconds. @default 10_000 */
   joinTimeout?: number;
+  /**
+   * What this node can do, for placements that ask for it: `{ writer: true, region: 'eu', slots: 4 }`. Names as those of
+   * nodes; values are booleans, numbers or texts. @default {}
+   */
+  capabilities?: Capabilities;
   liveness?: Partial<LivenessOptions>;
   redial?: Partial<RedialOptions>;
   limits?: Partial<BusLimits>;
@@ -107,6 +114,7 @@ export interface ResolvedOptions {
   readonly listen: Address | undefined;
   readonly secret: Uint8Array | undefined;
   readonly joinTimeout: number;
+  readonly capabilities: Capabilities;
   readonly liveness: Readonly<LivenessOptions>;
   readonly redial: Readonly<RedialOptions>;
   readonly limits: Readonly<BusLimits>;
@@ -137,6 +145,7 @@ const known = [
   'secret',
   'insecure',
   'joinTimeout',
+  'capabilities',
   'liveness',
   'redial',
   'limits',
@@ -144,7 +153,6 @@ const known = [
 ] as const satisfies readonly (keyof BusOptions)[];
 
 const later = {
-  capabilities: 'placement comes in a later version',
   tls: 'tls:// comes in a later version; until then let a VPN or a tunnel protect the link',
   shared: 'shared folders come in a later version',
 };
@@ -205,6 +213,7 @@ export function resolveOptions(
     listen: resolveListen(options, role),
     secret: resolveSecret(options.secret),
     joinTimeout: checkNumber('joinTimeout', options.joinTimeout, 10_000, { min: 1, max: day }),
+    capabilities: checkCapabilities('capabilities', options.capabilities ?? {}),
     liveness: resolveLiveness(options.liveness),
     redial: resolveRedial(options.redial),
     limits: resolveLimits(options.limits, dataDir !== undefined),

@@ -6,8 +6,9 @@ import type { Batch, Commits, Participant } from '../storage/commits.ts';
 import { packRecord, recordKind, unpackRecord } from '../storage/record.ts';
 import { prefixRange } from '../storage/store.ts';
 import type { DurableEntry } from '../wire/frame.ts';
+import type { PlacementEntry } from '../wire/placement-entry.ts';
 
-/** What a node with a store keeps of the cluster's durable subscriptions, to start from it at once. */
+/** What a node with a store keeps of the cluster's durable subscriptions and placements, to start from it at once. */
 export class RegistryRecords implements Participant {
   readonly #commits: Commits;
   readonly #log: Logger;
@@ -18,16 +19,29 @@ export class RegistryRecords implements Participant {
     this.#log = log;
   }
 
-  async load(): Promise<DurableEntry[]> {
-    const entries: DurableEntry[] = [];
-    for await (const [key, value] of this.#commits.store.scan(prefixRange('reg/'))) {
+  async durables(): Promise<DurableEntry[]> {
+    return (await this.#load('reg/', recordKind.registry)) as unknown as DurableEntry[]; // their checksums are right
+  }
+
+  async placements(): Promise<PlacementEntry[]> {
+    return (await this.#load('plc/', recordKind.placement)) as unknown as PlacementEntry[];
+  }
+
+  async #load(prefix: string, kind: number): Promise<Record<string, unknown>[]> {
+    const entries: Record<string, unknown>[] = [];
+    for await (const [key, value] of this.#commits.store.scan(prefixRange(prefix))) {
       try {
-        entries.push(unpackRecord(recordKind.registry, key, value) as unknown as DurableEntry); // its checksum is right
+        entries.push(unpackRecord(kind, key, value));
       } catch (error) {
-        this.#log.error({ err: toError(error), key }, 'what was known of a subscription cannot be read');
+        this.#log.error({ err: toError(error), key }, 'what was known of the cluster cannot be read');
       }
     }
     return entries;
+  }
+
+  keepPlacement(entry: PlacementEntry): void {
+    this.#moves.put(`plc/${entry.name}`, packRecord(recordKind.placement, entry));
+    this.#commits.touch(this);
   }
 
   keep(entry: DurableEntry): void {

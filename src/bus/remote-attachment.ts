@@ -1,3 +1,4 @@
+import type { Fence } from '../actors/fences.ts';
 import type { SubscriptionStats } from '../actors/subscriber-options.ts';
 import { deferred } from '../core/async.ts';
 import type { Clock } from '../core/clock.ts';
@@ -30,6 +31,7 @@ export class RemoteAttachment implements SubscriptionDriver {
   readonly id: string;
   readonly #host: RemoteAttachmentHost;
   readonly #timeout: number;
+  readonly #fence: Fence | undefined;
   readonly #detached = deferred<void>();
   #consumer: RemoteConsumer | undefined;
   #wanted: Wanted;
@@ -39,12 +41,20 @@ export class RemoteAttachment implements SubscriptionDriver {
   #attaching = false;
   #closed = false;
 
-  constructor(host: RemoteAttachmentHost, entry: DurableEntry, id: string, credit: number, timeout: number) {
+  constructor(
+    host: RemoteAttachmentHost,
+    entry: DurableEntry,
+    id: string,
+    credit: number,
+    timeout: number,
+    fence: Fence | undefined,
+  ) {
     this.#host = host;
     this.entry = entry;
     this.id = id;
     this.#wanted = { credit, newest: false };
     this.#timeout = timeout;
+    this.#fence = fence;
   }
 
   get name(): string {
@@ -99,7 +109,15 @@ export class RemoteAttachment implements SubscriptionDriver {
     try {
       const { busy, next: from } = consumer;
       this.#told = this.#wanted;
-      const params = { mailbox, consumer: this.id, ...this.#wanted, timeout: this.#timeout, busy, from };
+      const params = {
+        mailbox,
+        consumer: this.id,
+        ...this.#wanted,
+        timeout: this.#timeout,
+        busy,
+        from,
+        ...(this.#fence && { fence: this.#fence }),
+      };
       await ask(home, 'consumer.attach', params, answerTime);
     } catch (err) {
       log.debug({ err, subscription: this.name, home }, 'the home does not take the consumer yet');

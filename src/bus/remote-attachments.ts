@@ -1,3 +1,4 @@
+import type { Fence } from '../actors/fences.ts';
 import { FilterChain } from '../actors/filters.ts';
 import type { Handler } from '../actors/subscriber-options.ts';
 import type { Worker, WorkerOptions } from '../actors/worker.ts';
@@ -44,7 +45,7 @@ export class RemoteAttachments {
   /** Attaches a handler to a mailbox of another node; null only collects. */
   async attach(entry: DurableEntry, handler: Handler | null, options: ResolvedSubscription): Promise<RemoteAttachment> {
     const { credit = options.concurrency } = options;
-    const attachment = this.#make(entry, credit, options.timeout);
+    const attachment = this.#make(entry, credit, options.timeout, options.fence);
     if (handler !== null) await attachment.start(await this.#consume(attachment, handler, options, RemoteConsumer));
     return attachment;
   }
@@ -80,7 +81,7 @@ export class RemoteAttachments {
     return this.#all.get(consumer)?.consumer;
   }
 
-  #make(entry: DurableEntry, credit: number, timeout: number): RemoteAttachment {
+  #make(entry: DurableEntry, credit: number, timeout: number, fence?: Fence): RemoteAttachment {
     const { clock, log } = this.#host;
     const id = hexOf(clock.randomBytes(8));
     const host: RemoteAttachmentHost = {
@@ -90,7 +91,7 @@ export class RemoteAttachments {
       reachable: (node) => this.#host.reachable(node),
       ended: () => this.#all.delete(id),
     };
-    const attachment = new RemoteAttachment(host, entry, id, credit, timeout);
+    const attachment = new RemoteAttachment(host, entry, id, credit, timeout, fence);
     this.#all.set(id, attachment);
     return attachment;
   }

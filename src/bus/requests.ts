@@ -62,7 +62,10 @@ export class Requests {
     this.#pending.delete(reply.id);
     pending.timer.cancel();
     if (reply.error === undefined) pending.resolve(reply.value);
-    else pending.reject(new BusError(codeOf(reply.error.code), reply.error.message));
+    else {
+      const { code, message, reasons } = reply.error;
+      pending.reject(new BusError(codeOf(code), message, reasons === undefined ? {} : { reasons }));
+    }
   }
 
   /** Resolves when every request of other nodes that is being answered has been. */
@@ -93,9 +96,9 @@ export class Requests {
       const value = await handler(method, params, source);
       return { type: 'reply', id, target: source, ...(value === undefined ? {} : { value }) };
     } catch (error) {
-      const { code, message } =
+      const { code, message, reasons } =
         error instanceof BusError ? error : new BusError('INTERNAL', `'${method}' failed on ${this.#node}`);
-      return { type: 'reply', id, target: source, error: { code, message } };
+      return { type: 'reply', id, target: source, error: { code, message, ...(reasons && { reasons }) } };
     }
   }
 

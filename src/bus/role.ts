@@ -1,6 +1,6 @@
 import type { BusError } from '../core/errors.ts';
 import type { Refusal, Session } from '../transport/session.ts';
-import type { ControlFrame, DurableEntry, Epoch, Hello, SubscriptionEntry } from '../wire/frame.ts';
+import type { ControlFrame, Epoch, Hello, PartChange } from '../wire/frame.ts';
 import type { Link } from './link.ts';
 
 /** What differs between the leader and its members. */
@@ -25,14 +25,11 @@ export interface Role {
   /** Takes a frame about the registry. */
   take(session: Session, link: Link, frame: ControlFrame): void;
   /** This node has changed its part. @returns false when nobody can be told now. */
-  announce(
-    version: number,
-    add: readonly SubscriptionEntry[],
-    remove: readonly string[],
-    durables: readonly DurableEntry[],
-  ): boolean;
+  announce(version: number, change: PartChange): boolean;
   /** A durable subscription is new, or another one, or removed. */
   durableChanged(name: string): void;
+  /** A placement is new, or another one, or removed. */
+  placementChanged(name: string): void;
   /** In whose name the node at the other end of a link may speak. @throws {BusError} `PROTOCOL_ERROR`. */
   vouch(link: Link, source: string): string;
   close(): void;

@@ -2,6 +2,8 @@ import type { Admin } from '../actors/admin.ts';
 import { DeadLetters, type Replay } from '../actors/dead-letters.ts';
 import type { DurableMailbox } from '../actors/durable-mailbox.ts';
 import type { Nursery } from '../actors/nursery.ts';
+import { keyOf } from '../cluster/assignments.ts';
+import type { PlacementTable } from '../cluster/placement-table.ts';
 import type { Timer } from '../core/clock.ts';
 import { BusError, toError } from '../core/errors.ts';
 import { originOf } from '../core/incarnation.ts';
@@ -9,6 +11,7 @@ import { checkName } from '../core/topic.ts';
 import { patternFromWire } from '../routing/pattern.ts';
 import type { Router } from '../routing/router.ts';
 import type { DurableEntry } from '../wire/frame.ts';
+import type { PlacementEntry } from '../wire/placement-entry.ts';
 import { Attendance } from './attendance.ts';
 import { type PolicyRecord, policyOf } from './definition.ts';
 import { DurableCluster, entryOf } from './durable-cluster.ts';
@@ -32,6 +35,8 @@ export interface StorehouseHost {
   nursery(): Nursery;
   /** Takes dead letters back into a mailbox in memory. */
   replayTo(subscription: string): Replay | undefined;
+  /** What is known of placements. */
+  readonly placements: PlacementTable;
 }
 
 /** Everything of a node that outlives its process: durable mailboxes, spools, dead letters, and what they need. */
@@ -71,6 +76,10 @@ export class Storehouse {
     this.spools = new Spools({ node, clock, log, events, admin, durability, deadLetters: this.deadLetters });
     this.#records = new RegistryRecords(admin.commits, log);
     if (lasting) admin.join(this.#records);
+    host.placements.onChange((entry) => {
+      this.#fence(entry);
+      if (lasting && this.#open) this.#records.keepPlacement(entry);
+    });
     this.#orphans = new OrphanWatch(clock);
     this.#attendance = new Attendance({
       node,
@@ -135,12 +144,14 @@ export class Storehouse {
     await this.deadLetters.open();
     await this.spools.open();
     await this.mailboxes.open();
+    if (lasting) for (const entry of await this.#records.placements()) this.#host.placements.apply(entry);
     if (network !== undefined) {
       const { registry } = network;
-      if (lasting) for (const entry of await this.#records.load()) registry.applyDurable(entry);
+      if (lasting) for (const entry of await this.#records.durables()) registry.applyDurable(entry);
       for (const { definition } of this.mailboxes) registry.applyDurable(entryOf(definition, options.node));
     }
     this.#open = true;
+    for (const entry of this.#host.placements) this.#fence(entry);
     for (const entry of network?.registry.durables ?? []) this.#own(entry);
     this.#watch();
   }
@@ -235,6 +246,13 @@ export class Storehouse {
       log.warn({ subscription: entry.name }, 'the store does not hold this mailbox any more: it begins empty');
       this.mailboxes.adopt(entry).catch((err: unknown) => log.error({ err }, 'a mailbox was not made'));
     }
+  }
+
+  /** Instances of a placement have other places: who held one of them before has lost what it holds. */
+  #fence({ id, spec, assigned }: PlacementEntry): void {
+    const mailbox = spec.durable === undefined ? undefined : this.mailboxes.get(spec.durable)?.mailbox;
+    if (mailbox === undefined) return;
+    for (const { instance, generation } of assigned) mailbox.fence({ key: keyOf(id, instance), generation });
   }
 
   async #reserve({ name }: Readonly<Record<string, unknown>>, source: string): Promise<unknown> {

@@ -1,3 +1,4 @@
+import type { Fence } from '../actors/fences.ts';
 import { type Filter, FilterChain } from '../actors/filters.ts';
 import type { MailboxLimits, Overflow } from '../actors/mailbox.ts';
 import type { Durability, LatestOnly } from '../actors/mailbox-policy.ts';
@@ -53,6 +54,8 @@ export interface ResolvedSubscription {
   readonly limits: Readonly<MailboxLimits>;
   readonly concurrency: number;
   readonly timeout: number;
+  /** Of an instance of a placement: whose place it takes at the mailbox. */
+  readonly fence?: Fence;
 }
 
 const known = [

@@ -1,4 +1,5 @@
 import type { DeadLetters, Replay } from '../actors/dead-letters.ts';
+import type { Fence } from '../actors/fences.ts';
 import type { Nursery } from '../actors/nursery.ts';
 import { handlers } from '../actors/restart.ts';
 import { Subscriber } from '../actors/subscriber.ts';
@@ -86,19 +87,19 @@ export class Subscriptions {
   }
 
   /**
-   * @param suggested the name when none is given and it is free.
+   * @param suggested the name when none is given and it is free; `fence` whose place it takes at a durable mailbox.
    * @throws {BusError} `PATTERN_INVALID`, `OPTION_INVALID`, `NAME_INVALID`, `NAME_TAKEN`.
    */
   async create(
     input: PatternInput,
     handler: Handler | null,
     options?: SubscriptionOptions,
-    suggested?: string,
+    { suggested, fence }: { suggested?: string; fence?: Fence } = {},
   ): Promise<Subscription> {
     const pattern = compilePattern(input);
     const resolved = resolveSubscription(options);
     if (resolved.durable && (handler === null || typeof handler === 'function')) {
-      return this.#host.durables.create(pattern, handler, resolved);
+      return this.#host.durables.create(pattern, handler, fence === undefined ? resolved : { ...resolved, fence });
     }
     if (typeof handler !== 'function') {
       throw new BusError(

@@ -1,22 +1,30 @@
 import { Nursery } from '../actors/nursery.ts';
 import type { Runtime } from '../actors/runtime.ts';
+import type { Handler } from '../actors/subscriber-options.ts';
 import { Supervisor } from '../actors/supervisor.ts';
+import { keyOf } from '../cluster/assignments.ts';
 import { closeAll } from '../core/async.ts';
 import { BusError, describe, toError } from '../core/errors.ts';
 import type { EventHub } from '../core/events.ts';
 import { originOf } from '../core/incarnation.ts';
 import { type BusState, busTransitions, Lifecycle } from '../core/lifecycle.ts';
 import { checkName } from '../core/topic.ts';
+import type { Feed, Identity } from '../hosting/instance.ts';
+import { patternFromWire } from '../routing/pattern.ts';
 import { Router } from '../routing/router.ts';
+import type { PlacementEntry } from '../wire/placement-entry.ts';
 import { answerDeadLetters } from './dead-letter-requests.ts';
+import type { WirePattern } from './definition.ts';
 import { MailboxControl } from './mailbox-control.ts';
 import { Network } from './network.ts';
 import type { OpenedStore } from './opened-store.ts';
 import type { ResolvedOptions } from './options.ts';
+import { Placing } from './placing.ts';
 import { MessageFactory } from './publish-options.ts';
 import { Publisher } from './publisher.ts';
 import { Receiving } from './receiving.ts';
 import type { Route } from './route.ts';
+import { Spawning } from './spawning.ts';
 import { type BusStatus, brief, statusOf } from './status.ts';
 import { backUp } from './store-source.ts';
 import { Storehouse } from './storehouse.ts';
@@ -34,13 +42,17 @@ export class Wiring {
   readonly storehouse: Storehouse;
   readonly network: Network | undefined;
   readonly receiving: Receiving;
+  readonly placing: Placing;
+  readonly spawning: Spawning;
   readonly mailboxes: MailboxControl;
   readonly #runtime: Runtime;
   readonly #supervisor: Supervisor;
   #nursery: Nursery | undefined;
+  /** Made for the first handler actor. */
+  #actors: Promise<Nursery> | undefined;
   #closing: Promise<void> | undefined;
   #closeBy = 0;
-  readonly #gaps: () => number;
+  readonly #opened: OpenedStore;
 
   constructor(options: ResolvedOptions, runtime: Runtime, incarnation: string, opened: OpenedStore) {
     const { clock, logger: log, node, limits, role } = options;
@@ -48,16 +60,25 @@ export class Wiring {
     this.incarnation = incarnation;
     this.#runtime = runtime;
     this.events = opened.events;
-    this.#gaps = opened.gaps;
+    this.#opened = opened;
     this.#supervisor = new Supervisor({ runtime, clock, log, giveUp: (error, path) => this.#failed(error, path) });
     const factory = new MessageFactory(clock, node, originOf(incarnation), limits.payload);
     this.publisher = new Publisher(clock, this.router, factory);
+    this.placing = new Placing({
+      options,
+      incarnation,
+      events: this.events,
+      employ: async (spec) => (await this.#user()).add(spec),
+      feed: (entry, identity, handler) => this.#feed(entry, identity, handler),
+      publish: (topic, payload, given) => this.publisher.publish(topic, payload, given),
+    });
     this.storehouse = new Storehouse({
       opened,
       incarnation,
       router: this.router,
       publisher: this.publisher,
-      nursery: () => this.#group(),
+      placements: this.placing.table,
+      nursery: () => this.#group(this.#nursery),
       replayTo: (subscription) => this.subscriptions.replayTo(subscription),
     });
     const { deadLetters, durables, admin, spools } = this.storehouse;
@@ -71,7 +92,7 @@ export class Wiring {
       deadLetters,
       durables,
       publisher: this.publisher,
-      nursery: () => this.#group(),
+      nursery: () => this.#group(this.#nursery),
       announce: async (add, remove) => this.network?.announce(add, remove),
     });
     this.mailboxes = new MailboxControl({
@@ -84,6 +105,22 @@ export class Wiring {
       ask: async (target, method, params, timeout) => this.ask(target, method, params, timeout),
     });
     this.receiving = new Receiving({ clock, source: (name) => this.mailboxes.source(name) });
+    this.spawning = new Spawning({
+      node,
+      incarnation,
+      durability: options.durability,
+      clock,
+      log,
+      placing: this.placing,
+      durables,
+      leader: () => {
+        if (role === 'alone') return node;
+        const leader = this.network?.leader;
+        return leader?.linked === true ? leader.node : undefined;
+      },
+      ask: async (target, method, params, timeout) => this.ask(target, method, params, timeout),
+    });
+    this.events.on('leader.found', () => this.spawning.found());
     if (role !== 'alone') {
       this.network = new Network({
         options,
@@ -102,16 +139,25 @@ export class Wiring {
         relinked: (target) => this.storehouse.relinked(target),
         gone: (target, life) => this.storehouse.gone(target, life),
         handle: (method, params, source) => this.#answer(method, params, source),
+        placements: this.placing.table,
+        listeners: [this.placing],
+        told: (member, said) => this.placing.told(member, said),
+        settled: () => this.placing.placements.settle(),
+        forsaken: () => this.placing.hosting.yield(),
       });
     }
   }
 
   /** Starts everything, in order. */
   async start(): Promise<void> {
-    const network = this.network;
+    const { network } = this;
+    const opened = this.#opened;
     await this.#supervisor.add({
       name: 'admin',
-      start: () => this.storehouse.open(network),
+      start: async () => {
+        await this.storehouse.open(network);
+        this.placing.start(network, opened.lasting && opened.starts === 1);
+      },
       stop: () => this.storehouse.close(),
     });
     if (network !== undefined) {
@@ -125,6 +171,7 @@ export class Wiring {
     const group = await this.#supervisor.add({ name: 'subs' });
     this.#nursery = new Nursery({ supervisor: this.#supervisor, runtime: this.#runtime, group });
     this.lifecycle.to('running');
+    this.placing.open();
   }
 
   /** Stops everything, in reverse. Twice is harmless. */
@@ -155,7 +202,7 @@ export class Wiring {
       network: this.network,
       subscriptions: this.subscriptions.status(),
       storehouse: this.storehouse,
-      gaps: this.#gaps(),
+      gaps: this.#opened.gaps(),
       tree: this.#supervisor.status(),
     });
   }
@@ -166,12 +213,14 @@ export class Wiring {
     this.#closeBy = clock.monotonic() + timeout;
     try {
       await closeAll([
+        ...(this.placing.leaving() ? [() => this.placing.leave(timeout)] : []),
         () =>
           Promise.all([
             this.subscriptions.close(timeout),
             this.storehouse.durables.close(timeout),
             this.receiving.close(timeout),
           ]),
+        () => this.placing.close(),
         () => this.#supervisor.stop(),
         () => this.#runtime.close(),
         () => this.publisher.close(),
@@ -182,13 +231,36 @@ export class Wiring {
     }
   }
 
-  #group(): Nursery {
-    if (this.#nursery === undefined) throw new BusError('CLOSED', `the bus is ${this.lifecycle.state}`);
-    return this.#nursery;
+  #user(): Promise<Nursery> {
+    this.#actors ??= this.#supervisor
+      .add({ name: 'user' })
+      .then((group) => new Nursery({ supervisor: this.#supervisor, runtime: this.#runtime, group }));
+    return this.#actors;
+  }
+
+  #group(nursery: Nursery | undefined): Nursery {
+    if (nursery === undefined) throw new BusError('CLOSED', `the bus is ${this.lifecycle.state}`);
+    return nursery;
+  }
+
+  /** Subscribes an instance of a handler actor to what its placement is for. */
+  async #feed({ id, name, spec }: PlacementEntry, identity: Identity, handler: Handler): Promise<Feed> {
+    const { instance, generation } = identity;
+    const pattern = patternFromWire(spec.pattern as WirePattern); // instances without one have no feed
+    const { durable } = spec;
+    const options = durable === undefined ? { name: `${name}.${instance}` } : { name: durable, durable: true };
+    const fence = { key: keyOf(id, instance), generation };
+    const subscription = await this.subscriptions.create(pattern, handler, { ...spec.options, ...options }, { fence });
+    return {
+      pause: () => subscription.pause(),
+      resume: () => subscription.resume(),
+      close: (timeout) => subscription.close({ timeout }),
+    };
   }
 
   async #answer(method: string, params: unknown, source: string): Promise<unknown> {
-    const answer = this.storehouse.answer(method, params, source);
+    const given = (params ?? {}) as Readonly<Record<string, unknown>>;
+    const answer = this.storehouse.answer(method, params, source) ?? this.spawning.answer(method, given, source);
     if (answer !== undefined) return answer;
     if (method.startsWith('mailbox.')) return this.mailboxes.answer(method, params);
     if (method.startsWith('dlq.')) return answerDeadLetters(this.storehouse.deadLetters, method, params);

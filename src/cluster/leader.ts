@@ -1,19 +1,25 @@
 import type { Clock, Timer } from '../core/clock.ts';
 import type {
   ControlFrame,
-  DurableEntry,
   Epoch,
   Hello,
   MemberChange,
   MemberEntry,
+  PartChange,
   SubscriptionEntry,
 } from '../wire/frame.ts';
+import { fittingPlacements, type PlacementTable } from './placement-table.ts';
 import { fitting, fittingDurables, type Member, type Registry } from './registry.ts';
 
 /** What the leader needs of its surroundings. */
 export interface LeaderHost {
   readonly clock: Clock;
   readonly registry: Registry;
+  readonly placements: PlacementTable;
+  /** A member has said what it is and what runs on it: all of that, or what has changed. */
+  told(member: Member, said: Pick<PartChange, 'about' | 'instances'>, whole: boolean): void;
+  /** Members of an earlier life of the leader have had their time to come back. */
+  settled(): void;
   /** Sends to a member that has a link; the link may have gone. */
   send(node: string, frame: ControlFrame): void;
   /** The leader's own part, up to `version`, has been applied by every member that is not suspect. */
@@ -41,6 +47,8 @@ interface Follower {
   readonly dirty: Map<string, Dirty>;
   /** The durable subscriptions that it has not been told of, by name. */
   readonly durables: Set<string>;
+  /** The placements that it has not been told of, by name. */
+  readonly placements: Set<string>;
   /** Whether it has been told that the leader has settled. */
   toldSettled: boolean;
 }
@@ -106,10 +114,7 @@ export class Leader {
   }
 
   /** A member's link has opened and it has told its part. */
-  join(
-    hello: Hello,
-    part: { version: number; subscriptions: readonly SubscriptionEntry[]; durables: readonly DurableEntry[] },
-  ): void {
+  join(hello: Hello, part: Omit<ControlFrame & { type: 'join' }, 'type' | 'more'>): void {
     const { node, incarnation } = hello;
     this.#downTimers.get(node)?.cancel();
     this.#downTimers.delete(node);
@@ -122,6 +127,7 @@ export class Leader {
       busy: true,
       dirty: new Map(),
       durables: new Set(),
+      placements: new Set(),
       toldSettled: this.#settled,
     };
     this.#followers.set(node, follower);
@@ -130,37 +136,28 @@ export class Leader {
     const after = new Set(part.subscriptions.map((entry) => entry.id));
     const remove = before.filter((id) => !after.has(id));
     for (const entry of part.durables) this.#host.registry.applyDurable(entry);
+    for (const entry of part.placements ?? []) this.#host.placements.apply(entry);
     this.#change({ node, incarnation, state: 'alive', link, add: part.subscriptions, remove });
     this.#snapshot(node, follower);
     this.#track(node, part.version);
+    this.#hear(node, part, true);
   }
 
   /** A member has changed its part. */
-  part(
-    node: string,
-    part: {
-      version: number;
-      add: readonly SubscriptionEntry[];
-      remove: readonly string[];
-      durables: readonly DurableEntry[];
-    },
-  ): void {
+  part(node: string, part: PartChange & { version: number }): void {
     const member = this.#host.registry.get(node);
     if (member === undefined) return;
     const { incarnation, state, link } = member;
     for (const entry of part.durables) this.#host.registry.applyDurable(entry);
-    this.#change({ node, incarnation, state, link, add: part.add, remove: part.remove });
+    if (part.add.length + part.remove.length + part.durables.length > 0)
+      this.#change({ node, incarnation, state, link, add: part.add, remove: part.remove });
     this.#track(node, part.version);
+    this.#hear(node, part, false);
   }
 
   /** The leader has changed its own part. */
-  own(
-    version: number,
-    add: readonly SubscriptionEntry[],
-    remove: readonly string[],
-    durables: readonly DurableEntry[],
-  ): void {
-    this.part(this.#options.node, { version, add, remove, durables });
+  own(version: number, change: PartChange): void {
+    this.part(this.#options.node, { ...change, version });
   }
 
   /** A member has confirmed what it was sent. */
@@ -216,10 +213,17 @@ export class Leader {
     this.#change({ node, incarnation, state: how, link: 0, add: [], remove: [] });
   }
 
+  #hear(node: string, { about, instances }: Pick<PartChange, 'about' | 'instances'>, whole: boolean): void {
+    const member = this.#host.registry.get(node);
+    if (member !== undefined && (whole || about !== undefined || instances !== undefined))
+      this.#host.told(member, { ...(about && { about }), ...(instances && { instances }) }, whole);
+  }
+
   #settle(): void {
     this.#settled = true;
     this.#version++;
     for (const [node, follower] of this.#followers) this.#flush(node, follower);
+    this.#host.settled();
   }
 
   #change(change: MemberChange): void {
@@ -246,6 +250,15 @@ export class Leader {
     for (const follower of this.#followers.values()) follower.durables.add(name);
   }
 
+  /** A placement is another one: every member hears of it. */
+  placementChanged(name: string): void {
+    this.#version++;
+    for (const [node, follower] of this.#followers) {
+      follower.placements.add(name);
+      this.#flush(node, follower);
+    }
+  }
+
   /** Everything that a member must know: as much of it as one frame holds, and the rest in deltas. */
   #snapshot(node: string, follower: Follower): void {
     follower.dirty.clear();
@@ -260,7 +273,8 @@ export class Leader {
       });
     }
     for (const { name } of this.#host.registry.durables) follower.durables.add(name);
-    const complete = follower.dirty.size === 0 && follower.durables.size === 0;
+    for (const { name } of this.#host.placements) follower.placements.add(name);
+    const complete = follower.dirty.size === 0 && follower.durables.size === 0 && follower.placements.size === 0;
     follower.sent = complete ? this.#version : 0;
     follower.busy = true;
     follower.toldSettled = complete && this.#settled;
@@ -278,6 +292,7 @@ export class Leader {
       follower.busy ||
       (follower.dirty.size === 0 &&
         follower.durables.size === 0 &&
+        follower.placements.size === 0 &&
         follower.sent === this.#version &&
         follower.toldSettled === this.#settled)
     )
@@ -296,7 +311,11 @@ export class Leader {
     const untold = room <= 0 ? [] : [...follower.durables].flatMap((name) => registry.durableEntry(name) ?? []);
     const durables = untold.slice(0, fittingDurables(untold));
     for (const { name } of durables) follower.durables.delete(name);
-    if (follower.dirty.size === 0 && follower.durables.size === 0) {
+    const unplaced = follower.durables.size > 0 ? [] : [...follower.placements];
+    const all = unplaced.flatMap((name) => this.#host.placements.entry(name) ?? []);
+    const placements = all.slice(0, fittingPlacements(all));
+    for (const { name } of placements) follower.placements.delete(name);
+    if (follower.dirty.size === 0 && follower.durables.size === 0 && follower.placements.size === 0) {
       follower.sent = this.#version;
       follower.toldSettled = this.#settled;
     }
@@ -309,6 +328,7 @@ export class Leader {
       settled: follower.toldSettled,
       changes,
       durables,
+      ...(placements.length === 0 ? {} : { placements }),
     });
   }
 

@@ -1,9 +1,12 @@
-import type { ControlFrame, DurableEntry, Epoch, MemberChange, SubscriptionEntry } from '../wire/frame.ts';
+import type { ControlFrame, Epoch, MemberChange, PartChange, SubscriptionEntry } from '../wire/frame.ts';
+import type { About, InstanceReport } from '../wire/placement-entry.ts';
+import { fittingPlacements, type PlacementTable } from './placement-table.ts';
 import { changeOf, fitting, fittingDurables, type Registry } from './registry.ts';
 
 /** What a member needs of its surroundings. */
 export interface MembershipHost {
   readonly registry: Registry;
+  readonly placements: PlacementTable;
   /** Sends to the leader, when there is a link. */
   send(frame: ControlFrame): void;
   /** The first registry of an epoch or of a link is held. */
@@ -46,14 +49,23 @@ export class Membership {
   }
 
   /** The link to the leader has opened: tells everything that this node has registered. */
-  join(epoch: Epoch, part: { version: number; entries: readonly SubscriptionEntry[] }): void {
+  join(
+    epoch: Epoch,
+    part: {
+      version: number;
+      entries: readonly SubscriptionEntry[];
+      about: About | undefined;
+      instances: readonly InstanceReport[];
+    },
+  ): void {
     this.#version = 0;
     this.#settled = false;
     this.#epoch = epoch;
     this.#behind = 0;
-    const { version, entries } = part;
+    const { version, entries, about, instances } = part;
     let rest = entries;
     let durable = [...this.#host.registry.durables];
+    let placed = [...this.#host.placements];
     let more: boolean;
     do {
       const subscriptions = rest.slice(0, fitting(rest));
@@ -61,19 +73,18 @@ export class Membership {
       const durables = subscriptions.length === rest.length ? durable.slice(0, fittingDurables(durable)) : [];
       rest = rest.slice(subscriptions.length);
       durable = durable.slice(durables.length);
-      more = rest.length > 0 || durable.length > 0;
-      this.#host.send({ type: 'join', version, more, subscriptions, durables });
+      const placements = rest.length + durable.length > 0 ? [] : placed.slice(0, fittingPlacements(placed));
+      placed = placed.slice(placements.length);
+      more = rest.length > 0 || durable.length > 0 || placed.length > 0;
+      // What is said of instances is about placements that have been named: it comes last.
+      const said = more ? {} : { ...(about && { about }), instances };
+      this.#host.send({ type: 'join', version, more, subscriptions, durables, placements, ...said });
     } while (more);
   }
 
   /** This node has changed its part. */
-  announce(
-    version: number,
-    add: readonly SubscriptionEntry[],
-    remove: readonly string[],
-    durables: readonly DurableEntry[],
-  ): void {
-    this.#host.send({ type: 'part', version, add, remove, durables });
+  announce(version: number, change: PartChange): void {
+    this.#host.send({ type: 'part', version, ...change });
   }
 
   /** Takes a frame of the leader's; others are none of its business. */
@@ -88,6 +99,7 @@ export class Membership {
       if (frame.from !== this.#version) this.#host.send({ type: 'resync' });
       else {
         for (const entry of frame.durables) this.#host.registry.applyDurable(entry);
+        for (const entry of frame.placements ?? []) this.#host.placements.apply(entry);
         this.#apply(frame.epoch, frame.changes, frame.version, frame.settled);
       }
     } else if (frame.type === 'synced') {

@@ -1,8 +1,11 @@
-import type { SubscriptionEntry } from '../wire/frame.ts';
+import type { PartChange, SubscriptionEntry } from '../wire/frame.ts';
+import type { About, InstanceReport } from '../wire/placement-entry.ts';
 
 /** What one node has registered of its own. It alone writes this; others hold copies. */
 export class Part {
   readonly #entries = new Map<string, SubscriptionEntry>();
+  readonly #instances = new Map<string, InstanceReport>();
+  #about: About | undefined;
   #version = 0;
 
   /** Counts its changes, those of its durable subscriptions included. */
@@ -14,11 +17,31 @@ export class Part {
     return [...this.#entries.values()];
   }
 
-  change(add: readonly SubscriptionEntry[], remove: readonly string[]): number {
+  get about(): About | undefined {
+    return this.#about;
+  }
+
+  /** What has become of the instances that were given to this node. */
+  get instances(): InstanceReport[] {
+    return [...this.#instances.values()];
+  }
+
+  change({ add, remove, about, instances = [] }: PartChange): number {
     for (const id of remove) this.#entries.delete(id);
     for (const entry of add) this.#entries.set(entry.id, entry);
+    for (const report of instances) this.#instances.set(keyOf(report), report);
+    if (about !== undefined) this.#about = about;
     return ++this.#version;
   }
+
+  /** Nobody needs to hear of an instance any more. */
+  forget(report: Pick<InstanceReport, 'id' | 'instance'>): void {
+    this.#instances.delete(keyOf(report));
+  }
+}
+
+function keyOf({ id, instance }: Pick<InstanceReport, 'id' | 'instance'>): string {
+  return `${id}.${instance}`;
 }
 
 /** Lets callers wait until the cluster has applied a version of this node's part. */

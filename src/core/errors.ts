@@ -26,6 +26,7 @@ export const errorCodes = {
   NODE_UNREACHABLE: true,
   HANDSHAKE_REFUSED: false,
   PROTOCOL_ERROR: false,
+  UNPLACEABLE: true,
   INTERNAL: false,
 } as const;
 
@@ -42,6 +43,8 @@ export interface BusErrorDetails {
   failures?: readonly RouteFailure[];
   /** What became of each message of a `publishMany()`, in its order. */
   results?: readonly (Receipt | BusError)[];
+  /** Why something cannot run on a node, by node. */
+  reasons?: Readonly<Record<string, string>>;
 }
 
 /** Why one route of a publish did not take the message. */
@@ -83,6 +86,8 @@ export class BusError extends Error {
   declare readonly failures?: readonly RouteFailure[];
   /** On a failed `publishMany()`: what became of each message, in its order. */
   declare readonly results?: readonly (Receipt | BusError)[];
+  /** On `UNPLACEABLE`: why not, by node. */
+  declare readonly reasons?: Readonly<Record<string, string>>;
 
   constructor(code: ErrorCode, message: string, details: BusErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -91,6 +96,7 @@ export class BusError extends Error {
     if (details.receipt !== undefined) this.receipt = details.receipt;
     if (details.failures !== undefined) this.failures = details.failures;
     if (details.results !== undefined) this.results = details.results;
+    if (details.reasons !== undefined) this.reasons = details.reasons;
   }
 }
 

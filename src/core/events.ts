@@ -41,6 +41,13 @@ export type BusEvent =
   | { type: 'store.recovered'; folder: string; after: number }
   /** Messages are not where they should be. The subscription is '' and the rest 0 where it is not known which. */
   | { type: 'store.gap'; subscription: string; from: number; to: number; count: number; reason: string }
+  /** An instance of a placement runs; also when it does again after a failure. */
+  | { type: 'actor.started'; placement: string; instance: number; node: string; generation: number }
+  /** It has ended: stopped, moved, or lost with its node. */
+  | { type: 'actor.stopped'; placement: string; instance: number; node: string; generation: number }
+  | { type: 'actor.failed'; placement: string; instance: number; node: string; generation: number; reason: string }
+  /** Told on the leader: some instances fit nowhere now. Why not, by node. */
+  | { type: 'placement.pending'; placement: string; missing: number; reasons: Readonly<Record<string, string>> }
   | { type: 'link.slow'; node: string; waiting: number };
 
 /** Why a message left without having been handled or kept. */
@@ -96,6 +103,10 @@ const levels: Record<EventType, 'debug' | 'info' | 'warn'> = {
   'store.failed': 'warn',
   'store.recovered': 'info',
   'store.gap': 'warn',
+  'actor.started': 'info',
+  'actor.stopped': 'info',
+  'actor.failed': 'warn',
+  'placement.pending': 'warn',
   'link.slow': 'warn',
 };
 

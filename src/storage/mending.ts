@@ -90,6 +90,7 @@ const kinds: Readonly<Record<string, number>> = {
   'ob/': recordKind.spool,
   'dead/': recordKind.dead,
   'reg/': recordKind.registry,
+  'plc/': recordKind.placement,
   dl: recordKind.dead,
   node: recordKind.node,
 };

@@ -20,6 +20,7 @@ export const recordKind = {
   node: 7,
   registry: 8,
   spool: 9,
+  placement: 10,
 } as const;
 
 /** Fills in the head of a record whose contents have been written behind it. */

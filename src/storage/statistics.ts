@@ -85,8 +85,10 @@ class Reader {
       case 'node':
         this.#node = this.#fields('node', key, value, recordKind.node);
         return;
+      case 'plc/':
       case 'reg/': {
-        const entry = this.#fields('registry', key, value, recordKind.registry);
+        const of = kind === 'reg/' ? recordKind.registry : recordKind.placement;
+        const entry = this.#fields('registry', key, value, of);
         if (entry !== undefined && entry.name !== rest)
           this.#wrong('registry', key, 'is of another name than its key says');
         return;

@@ -1,5 +1,24 @@
 import { BusError } from '../core/errors.ts';
 import { decodeControl, encodeControl } from './codec.ts';
+import { type About, about, type InstanceReport, type PlacementEntry, placement, report } from './placement-entry.ts';
+import {
+  anything,
+  bytesOf,
+  type Check,
+  count,
+  flag,
+  listOf,
+  long,
+  mapOf,
+  number,
+  oneOf,
+  optional,
+  type PatternEntry,
+  pattern,
+  position,
+  shapeOf,
+  text,
+} from './shapes.ts';
 
 /** The version of the protocol that this build speaks: the first byte of every frame. */
 export const protocolVersion = 1;
@@ -55,7 +74,7 @@ export interface SubscriptionEntry {
   /** The mailbox's id, new at each creation. */
   readonly id: string;
   readonly name: string;
-  readonly pattern: { readonly kind: string; readonly source: string; readonly flags: string };
+  readonly pattern: PatternEntry;
   readonly retry: {
     readonly attempts: number;
     readonly delay: number;
@@ -77,7 +96,7 @@ export interface DurableEntry {
   readonly removed: boolean;
   /** Its home will not return: what publishers have kept for it becomes dead letters. */
   readonly lost?: boolean;
-  readonly pattern: SubscriptionEntry['pattern'];
+  readonly pattern: PatternEntry;
   /** What its home does with its messages. */
   readonly policy: PolicyEntry;
 }
@@ -136,6 +155,10 @@ export type ControlFrame =
       readonly subscriptions: readonly SubscriptionEntry[];
       /** Every one that the member knows of. */
       readonly durables: readonly DurableEntry[];
+      readonly placements?: readonly PlacementEntry[];
+      readonly about?: About;
+      /** What has become of what was given to it: all of it. */
+      readonly instances?: readonly InstanceReport[];
     }
   | {
       readonly type: 'part';
@@ -143,6 +166,10 @@ export type ControlFrame =
       readonly add: readonly SubscriptionEntry[];
       readonly remove: readonly string[];
       readonly durables: readonly DurableEntry[];
+      /** Left out: as before. */
+      readonly about?: About;
+      /** What has changed of what was given to it. */
+      readonly instances?: readonly InstanceReport[];
     }
   | { readonly type: 'synced'; readonly version: number }
   | {
@@ -160,6 +187,7 @@ export type ControlFrame =
       readonly settled: boolean;
       readonly changes: readonly MemberChange[];
       readonly durables: readonly DurableEntry[];
+      readonly placements?: readonly PlacementEntry[];
     }
   | { readonly type: 'applied'; readonly version: number }
   | { readonly type: 'resync' }
@@ -195,8 +223,15 @@ export type ControlFrame =
       readonly id: number;
       readonly target: string;
       readonly value?: unknown;
-      readonly error?: { readonly code: string; readonly message: string };
+      readonly error?: {
+        readonly code: string;
+        readonly message: string;
+        readonly reasons?: Readonly<Record<string, string>>;
+      };
     };
+
+/** What a node changes of what it has registered. */
+export type PartChange = Omit<ControlFrame & { type: 'part' }, 'type' | 'version'>;
 
 /** The tag of a {@link ControlFrame}. */
 export type ControlType = ControlFrame['type'];
@@ -239,44 +274,12 @@ export function decodeFrame(body: Uint8Array): ControlFrame {
   return { type, ...fields } as ControlFrame; // every field has been checked
 }
 
-type Check = (value: unknown) => boolean;
-
-const text: Check = (value) => typeof value === 'string' && value.length <= 1024;
-const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
-/** A message's number: far enough below the highest that what is counted up from it stays exact. */
-const position: Check = (value) => count(value) && (value as number) <= 2 ** 52;
-const flag: Check = (value) => typeof value === 'boolean';
-const number: Check = (value) => typeof value === 'number';
-const anything: Check = () => true;
-const bytesOf =
-  (length: number): Check =>
-  (value) =>
-    value instanceof Uint8Array && value.length === length;
-const listOf =
-  (check: Check): Check =>
-  (value) =>
-    Array.isArray(value) && value.every(check);
-const shapeOf =
-  (shape: Record<string, Check>): Check =>
-  (value) =>
-    typeof value === 'object' &&
-    value !== null &&
-    Object.entries(shape).every(([name, check]) => check((value as Record<string, unknown>)[name]));
-const oneOf =
-  (...choices: unknown[]): Check =>
-  (value) =>
-    choices.includes(value);
-const optional =
-  (check: Check): Check =>
-  (value) =>
-    value === undefined || check(value);
-
 const epoch = shapeOf({ term: count, start: count });
 const retry = shapeOf({ attempts: number, delay: number, factor: number, maxDelay: number, jitter: number });
 const subscription = shapeOf({
   id: text,
   name: text,
-  pattern: shapeOf({ kind: text, source: (value) => typeof value === 'string' && value.length <= 65_536, flags: text }),
+  pattern,
   retry,
 });
 const durable = shapeOf({
@@ -286,7 +289,7 @@ const durable = shapeOf({
   home: text,
   removed: flag,
   lost: optional(flag),
-  pattern: shapeOf({ kind: text, source: (value) => typeof value === 'string' && value.length <= 65_536, flags: text }),
+  pattern,
   policy: shapeOf({
     retry,
     limits: shapeOf({
@@ -321,8 +324,23 @@ const shapes: Record<ControlType, Record<string, Check>> = {
   reject: { code: text, detail: text },
   ping: { version: count },
   leave: {},
-  join: { version: count, more: flag, subscriptions: listOf(subscription), durables: listOf(durable) },
-  part: { version: count, add: listOf(subscription), remove: listOf(text), durables: listOf(durable) },
+  join: {
+    version: count,
+    more: flag,
+    subscriptions: listOf(subscription),
+    durables: listOf(durable),
+    placements: optional(listOf(placement)),
+    about: optional(about),
+    instances: optional(listOf(report)),
+  },
+  part: {
+    version: count,
+    add: listOf(subscription),
+    remove: listOf(text),
+    durables: listOf(durable),
+    about: optional(about),
+    instances: optional(listOf(report)),
+  },
   synced: { version: count },
   snapshot: {
     epoch,
@@ -344,6 +362,7 @@ const shapes: Record<ControlType, Record<string, Check>> = {
       }),
     ),
     durables: listOf(durable),
+    placements: optional(listOf(placement)),
   },
   applied: { version: count },
   resync: {},
@@ -362,5 +381,9 @@ const shapes: Record<ControlType, Record<string, Check>> = {
   },
   shut: { stream: count },
   request: { id: count, source: text, target: text, method: text, params: anything },
-  reply: { id: count, target: text, error: optional(shapeOf({ code: text, message: text })) },
+  reply: {
+    id: count,
+    target: text,
+    error: optional(shapeOf({ code: text, message: long, reasons: optional(mapOf(text)) })),
+  },
 };

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { Leader } from '../../src/cluster/leader.ts';
 import { Membership } from '../../src/cluster/membership.ts';
 import { Part, SyncWaiters } from '../../src/cluster/part.ts';
+import { PlacementTable } from '../../src/cluster/placement-table.ts';
 import { Registry } from '../../src/cluster/registry.ts';
 import { VirtualClock } from '../../src/core/virtual-clock.ts';
 import {
@@ -14,6 +15,7 @@ import {
   type Hello,
   type SubscriptionEntry,
 } from '../../src/wire/frame.ts';
+import type { InstanceReport, PlacementEntry } from '../../src/wire/placement-entry.ts';
 
 const nothing = { joined() {}, changed() {}, gone() {}, added() {}, removed() {}, durable() {} };
 const retry = { attempts: 5, delay: 100, factor: 2, maxDelay: 30_000, jitter: 0.2 };
@@ -38,6 +40,24 @@ const durableOf = (name: string, version: number, removed = false): DurableEntry
     durability: 'fsync',
   },
 });
+const placementOf = (name: string, version: number, node: string, removed = false): PlacementEntry => ({
+  name,
+  id: `id-${name}`,
+  version,
+  removed,
+  spec: {
+    kind: 'k',
+    where: { writer: true, slots: { gte: 2 } },
+    instances: 1,
+    singleton: false,
+    failover: 'auto',
+    restart: true,
+    options: {},
+    args: new Uint8Array(20_000),
+  },
+  generation: version,
+  assigned: [{ instance: 0, node, incarnation: `i-${node}`, generation: version, state: 'starting', settings: 0 }],
+});
 const overWire = (frame: ControlFrame): ControlFrame => decodeFrame(encodeFrame(frame).subarray(4));
 
 /** A leader and members, with a queue of frames between each pair that is emptied when the test says so. */
@@ -46,8 +66,11 @@ class Net {
   readonly members = new Map<string, Node>();
   readonly toMember = new Map<string, ControlFrame[]>();
   readonly registry: Registry;
+  readonly placements = new PlacementTable();
   readonly leader: Leader;
   readonly part = new Part();
+  /** What members have said of their instances. */
+  readonly reports = new Map<string, readonly InstanceReport[]>();
   ownSynced = 0;
 
   constructor() {
@@ -57,6 +80,11 @@ class Net {
       {
         clock: this.clock,
         registry: this.registry,
+        placements: this.placements,
+        told: ({ node }, { instances }, whole) => {
+          if (whole) this.reports.set(node, instances ?? []);
+        },
+        settled: () => {},
         send: (node, frame) => this.toMember.get(node)?.push(overWire(frame)),
         synced: (version) => {
           this.ownSynced = version;
@@ -64,6 +92,7 @@ class Net {
       },
       { node: 'lead', incarnation: 'L', down: 15_000, settle: 7000 },
     );
+    this.placements.onChange(({ name }) => this.leader.placementChanged(name));
   }
 
   /** Delivers frames until nothing moves. */
@@ -89,11 +118,14 @@ class Net {
     if (frame.type === 'join') {
       member.joining.push(...frame.subscriptions);
       member.joiningDurables.push(...frame.durables);
+      member.joiningPlacements.push(...(frame.placements ?? []));
       if (frame.more) return;
       this.toMember.set(name, []);
       const hello = { node: name, incarnation: member.incarnation } as Hello;
       const [subscriptions, durables] = [member.joining.splice(0), member.joiningDurables.splice(0)];
-      this.leader.join(hello, { version: frame.version, subscriptions, durables });
+      const placements = member.joiningPlacements.splice(0);
+      const { version, instances = [] } = frame;
+      this.leader.join(hello, { version, subscriptions, durables, placements, instances });
     } else if (frame.type === 'part') this.leader.part(name, frame);
     else if (frame.type === 'applied') this.leader.applied(name, frame.version);
     else if (frame.type === 'resync') this.leader.resync(name);
@@ -112,7 +144,7 @@ class Net {
     if (member === undefined || !member.linked) return;
     member.linked = false;
     member.toLeader.length = 0;
-    member.joining.length = member.joiningDurables.length = 0;
+    member.joining.length = member.joiningDurables.length = member.joiningPlacements.length = 0;
     this.toMember.delete(name);
     member.membership.lost();
     this.leader.lost(name, 0);
@@ -125,6 +157,7 @@ class Net {
       const expected = viewOf(this.registry, name);
       assert.deepEqual(viewOf(member.registry, name), expected, name);
       assert.deepEqual(durablesOf(member.registry), durablesOf(this.registry), name);
+      assert.deepEqual(placementsOf(member.placements), placementsOf(this.placements), name);
       assert.deepEqual(
         [...(this.registry.get(name)?.subscriptions.keys() ?? [])].sort(),
         member.part.entries.map(({ id }) => id).sort(),
@@ -139,6 +172,8 @@ class Node {
   readonly toLeader: ControlFrame[] = [];
   readonly joining: SubscriptionEntry[] = [];
   readonly joiningDurables: DurableEntry[] = [];
+  readonly joiningPlacements: PlacementEntry[] = [];
+  readonly placements = new PlacementTable();
   readonly part = new Part();
   readonly membership: Membership;
   linked = false;
@@ -149,6 +184,7 @@ class Node {
     this.incarnation = `i-${name}`;
     this.membership = new Membership({
       registry: this.registry,
+      placements: this.placements,
       send: (frame) => {
         if (this.linked) this.toLeader.push(overWire(frame));
       },
@@ -163,16 +199,18 @@ class Node {
 
   change(add: string[], remove: string[]): number {
     const entries = add.map(entryOf);
-    const version = this.part.change(entries, remove);
-    if (this.linked) this.membership.announce(version, entries, remove, []);
+    const change = { add: entries, remove, durables: [] };
+    const version = this.part.change(change);
+    if (this.linked) this.membership.announce(version, change);
     return version;
   }
 
   /** Says something of a durable subscription. */
   durable(entry: DurableEntry): void {
     this.registry.applyDurable(entry);
-    const version = this.part.change([], []);
-    if (this.linked) this.membership.announce(version, [], [], [entry]);
+    const change = { add: [], remove: [], durables: [entry] };
+    const version = this.part.change(change);
+    if (this.linked) this.membership.announce(version, change);
   }
 }
 
@@ -180,6 +218,10 @@ function durablesOf(registry: Registry): unknown {
   return [...registry.durables]
     .map(({ name, version, removed }) => ({ name, version, removed }))
     .sort((x, y) => (x.name < y.name ? -1 : 1));
+}
+
+function placementsOf(table: PlacementTable): unknown {
+  return [...table].sort((x, y) => (x.name < y.name ? -1 : 1));
 }
 
 function viewOf(registry: Registry, self: string): unknown {
@@ -203,6 +245,7 @@ test('whatever joins, leaves, subscribes and gets lost in whatever order, every 
     fc.record({ op: fc.constant('own' as const), who: fc.nat(4) }),
     fc.record({ op: fc.constant('run' as const), who: fc.nat(4) }),
     fc.record({ op: fc.constant('durable' as const), who: fc.nat(4) }),
+    fc.record({ op: fc.constant('place' as const), who: fc.nat(4) }),
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -221,11 +264,17 @@ test('whatever joins, leaves, subscribes and gets lost in whatever order, every 
           );
         else if (op === 'own') {
           const entry = entryOf(`own${serial++}`);
-          net.leader.own(net.part.change([entry], []), [entry], [], []);
+          const change = { add: [entry], remove: [], durables: [] };
+          net.leader.own(net.part.change(change), change);
         } else if (op === 'durable') {
           const name = `d${serial++ % 3}`;
           const version = (member?.registry.durableEntry(name)?.version ?? 0) + 1;
           member?.durable(durableOf(name, version, serial % 4 === 0));
+        } else if (op === 'place') {
+          // Only the leader writes it, sometimes in an earlier life, of which a member tells.
+          const placed = `p${serial++ % 5}`;
+          const table = serial % 3 === 0 && member?.linked === false ? member.placements : net.placements;
+          table.apply(placementOf(placed, (net.placements.entry(placed)?.version ?? 0) + 1, name, serial % 4 === 0));
         } else if (op === 'run') net.run();
       }
       net.run();
@@ -324,7 +373,7 @@ test('a node that goes and comes back with less, before a member has heard of it
   net.run();
   net.leader.part('a', { version: 99, add: [entryOf('more')], remove: ['more'], durables: [] }); // b has a delta under way now
   net.leader.left('a');
-  a.part.change([], ['dropped']);
+  a.part.change({ add: [], remove: ['dropped'], durables: [] });
   const told = { version: 100, subscriptions: a.part.entries, durables: [] };
   net.leader.join({ node: 'a', incarnation: a.incarnation } as Hello, told);
   net.run();
@@ -380,4 +429,22 @@ test('waiters for a version are told in order, each once', async () => {
   waiters.reached(9);
   await all[2];
   assert.deepEqual(told, [1, 2, 3]);
+});
+
+test('placements travel in several frames, and what is said of instances comes with the last', () => {
+  const net = new Net();
+  const [a, b] = [net.join('a'), net.join('b')];
+  net.run();
+  for (let i = 0; i < 100; i++) net.placements.apply(placementOf(`p${i}`, 1, 'a'));
+  net.run();
+  net.check();
+  assert.equal([...b.placements].length, 100);
+  const report: InstanceReport = { id: 'id-p0', instance: 0, generation: 1, state: 'running', settings: 0 };
+  a.part.change({ add: [], remove: [], durables: [], instances: [report] });
+  net.lose('a');
+  net.join('a');
+  assert.ok(a.toLeader.length > 1, `${a.toLeader.length} frames`);
+  net.run();
+  net.check();
+  assert.deepEqual(net.reports.get('a'), [report]);
 });

@@ -16,7 +16,7 @@ test('a BusError carries its code, whether repeating helps, and only what it was
   assert.equal(full.cause, cause);
   assert.deepEqual([full.receipt, full.failures, full.results], [receipt, failures, [receipt]]);
   const bare = new BusError('CLOSED', 'closed');
-  for (const key of ['cause', 'receipt', 'failures', 'results']) assert.ok(!Object.hasOwn(bare, key), key);
+  for (const key of ['cause', 'receipt', 'failures', 'results', 'reasons']) assert.ok(!Object.hasOwn(bare, key), key);
 });
 
 test('repeating helps exactly where the reason may pass', () => {
@@ -29,6 +29,7 @@ test('repeating helps exactly where the reason may pass', () => {
     'STORE_FAILED',
     'STORE_FULL',
     'TIMEOUT',
+    'UNPLACEABLE',
   ]);
 });
 

@@ -1,0 +1,59 @@
+import type { Move } from '../cluster/placement.ts';
+import { checkName } from '../core/topic.ts';
+import { checkFlag, checkKnown, checkObject } from './checks.ts';
+import { infoOf, type NodeInfo, Placement, type PlacementInfo } from './placement.ts';
+import type { Spawning } from './spawning.ts';
+import { type WaitOptions, waitOf } from './subscription.ts';
+
+/** What `rebalance()` takes. */
+export interface RebalanceOptions extends WaitOptions {
+  /** Only the instances of this placement. @default all */
+  name?: string;
+  /**
+   * Nodes that are down will not return: singletons that wait for an operator are placed anew. To be said only of nodes that
+   * have really ended: one that lives on would run beside the new one. @default false
+   */
+  lost?: boolean;
+}
+
+/** The placements of the cluster. */
+export class PlacementControl {
+  readonly #spawning: Spawning;
+
+  /** @internal */
+  constructor(spawning: Spawning) {
+    this.#spawning = spawning;
+  }
+
+  /** All that this node knows of, by name. */
+  list(): PlacementInfo[] {
+    const entries = [...this.#spawning.table].filter(({ removed }) => !removed);
+    return entries.map(infoOf).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** The handle of one; undefined when there is none of that name. */
+  get(name: string): Placement | undefined {
+    checkName('placement', name);
+    return this.#spawning.table.get(name) === undefined ? undefined : new Placement(this.#spawning, name);
+  }
+
+  /**
+   * Spreads instances evenly, at most 3 moves at a time: a node that has come back, or is new, gets its share by this and by
+   * nothing else. Resolves with what was moved, when it has started there.
+   *
+   * @throws {BusError} `NOT_FOUND`, `NO_LEADER`, `TIMEOUT`: then it goes on.
+   */
+  async rebalance(options: RebalanceOptions = {}): Promise<Move[]> {
+    checkObject('rebalance()', options);
+    checkKnown('rebalance()', options, ['name', 'lost', 'timeout']);
+    const { name, lost = false, ...rest } = options;
+    if (name !== undefined) checkName('placement', name);
+    checkFlag('lost', lost);
+    return this.#spawning.rebalance(name, lost, waitOf('rebalance()', rest));
+  }
+
+  /** Every node with what it can do, as the leader knows it. @throws {BusError} `NO_LEADER`, `TIMEOUT`. */
+  nodes(): Promise<NodeInfo[]> {
+    return this.#spawning.nodes();
+  }
+}

@@ -1,0 +1,59 @@
+import type { PlacementEntry } from '../wire/placement-entry.ts';
+
+/** Hears what changes, at once and in order. */
+export type PlacementListener = (entry: PlacementEntry, before: PlacementEntry | undefined) => void;
+
+/** Every placement that a node knows of, removed ones included: they are kept, so that no older word brings one back. */
+export class PlacementTable implements Iterable<PlacementEntry> {
+  readonly #entries = new Map<string, PlacementEntry>();
+  readonly #listeners: PlacementListener[] = [];
+
+  onChange(listener: PlacementListener): void {
+    this.#listeners.push(listener);
+  }
+
+  [Symbol.iterator](): Iterator<PlacementEntry> {
+    return this.#entries.values();
+  }
+
+  /** A placement by its name; undefined also when it is removed. */
+  get(name: string): PlacementEntry | undefined {
+    const entry = this.#entries.get(name);
+    return entry?.removed === true ? undefined : entry;
+  }
+
+  /** What is known of a name, removed or not. */
+  entry(name: string): PlacementEntry | undefined {
+    return this.#entries.get(name);
+  }
+
+  /** Takes what is said of a placement. @returns whether that was news. */
+  apply(entry: PlacementEntry): boolean {
+    const before = this.#entries.get(entry.name);
+    if (before !== undefined && before.version >= entry.version) return false;
+    this.#entries.set(entry.name, entry);
+    for (const listener of this.#listeners) listener(entry, before);
+    return true;
+  }
+}
+
+/** How many entries, and how many bytes of them, go into one frame. */
+const batch = { entries: 200, bytes: 512 * 1024 };
+
+/** Takes as many entries as fit into one frame from the front of a list. @returns how many. */
+export function fittingPlacements(entries: readonly PlacementEntry[]): number {
+  let bytes = 0;
+  for (let i = 0; i < entries.length; i++) {
+    const { spec, settings, assigned } = entries[i] as PlacementEntry; // i < length
+    const data = (spec.args?.length ?? 0) + (settings?.value.length ?? 0);
+    // A unit of a text takes up to three bytes.
+    bytes += data + 3 * (spec.pattern?.source.length ?? 0) + 2048 + 512 * assigned.length;
+    if (i >= batch.entries || (i > 0 && bytes > batch.bytes)) return i;
+  }
+  return entries.length;
+}
+
+/** The version, or the generation, that follows one: a leader of a higher term goes above all that others have given. */
+export function following(last: number, term: number): number {
+  return Math.max(last + 1, term * 2 ** 32);
+}
