@@ -9,7 +9,7 @@ import { checkName } from '../core/topic.ts';
 import type { Kinds } from '../hosting/kinds.ts';
 import type { PatternInput } from '../routing/pattern.ts';
 import type { Capabilities } from '../wire/placement-entry.ts';
-import { checkFlag, checkKnown, checkObject } from './checks.ts';
+import { checkKnown, checkObject } from './checks.ts';
 import { configured } from './configured.ts';
 import { Consumption } from './consumption.ts';
 import { RemoteDeadLetters } from './dead-letter-requests.ts';
@@ -27,7 +27,9 @@ import type { SpawnOptions } from './spawn-options.ts';
 import type { BusStatus, Explanation } from './status.ts';
 import { type BackupResult, backUp } from './store-source.ts';
 import { type Subscription, type UnsubscribeOptions, type WaitOptions, waitOf } from './subscription.ts';
-import { checkFullName, type SubscriptionOptions } from './subscription-options.ts';
+import type { SubscriptionOptions } from './subscription-options.ts';
+import { unsubscribe } from './unsubscribing.ts';
+import type { WatchListener, WatchTarget } from './watching.ts';
 import { Wiring } from './wiring.ts';
 
 /** How long another node may take to answer a control request, in milliseconds. */
@@ -292,27 +294,7 @@ export class Bus implements AsyncDisposable {
    * @throws {BusError} `NOT_FOUND`, `NO_LEADER`, `NODE_UNREACHABLE`, `TIMEOUT`.
    */
   async unsubscribe(name: string, options: UnsubscribeOptions = {}): Promise<void> {
-    checkObject('unsubscribe()', options);
-    checkKnown('unsubscribe()', options, ['node', 'timeout', 'discard', 'lost']);
-    const { node = this.node, discard = false, lost = false, ...rest } = options;
-    checkFlag('discard', discard);
-    checkFlag('lost', lost);
-    checkName('node', node);
-    checkFullName(name, true);
-    const timeout = waitOf('unsubscribe()', rest);
-    if (lost && typeof name === 'string') {
-      if (await this.#wiring.storehouse.durables.lose(name)) return;
-      throw new BusError('NOT_FOUND', `there is no durable subscription '${name}'`);
-    }
-    if (
-      node === this.node &&
-      !this.#wiring.subscriptions.has(name) &&
-      (await this.#wiring.storehouse.durables.remove(name, discard))
-    )
-      return;
-    checkName('subscription', name);
-    if (node === this.node) await this.#wiring.subscriptions.remove(name, timeout);
-    else await this.#wiring.ask(node, 'unsubscribe', { name, timeout }, timeout + requestTimeout);
+    await unsubscribe(this.#wiring, name, options);
   }
 
   /** Listens to what the bus tells of itself; `'*'` hears everything. @returns a function that ends the listening. */
@@ -329,6 +311,17 @@ export class Bus implements AsyncDisposable {
     if (typeof listener !== 'function')
       throw new BusError('OPTION_INVALID', `the listener of '${type}' is ${describe(listener)}, not a function`);
     return this.#wiring.events.on(type, listener as EventListener);
+  }
+
+  /**
+   * Watches a node, a placement or a subscription: tells at once how it is, also when it is gone already, and then whenever
+   * that is another one. @returns a function that ends the watching.
+   *
+   * @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`, `CLOSED`.
+   */
+  watch(target: WatchTarget, listener: WatchListener): () => void {
+    this.#wiring.check();
+    return this.#wiring.watching.watch(target, listener);
   }
 
   /** The subscriptions, anywhere in the cluster, that a message on this topic would go to. @throws {BusError} `TOPIC_INVALID`. */

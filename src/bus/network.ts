@@ -238,6 +238,7 @@ export class Network {
 
   /** Asks another node. @throws {BusError} `NO_LEADER`, `NODE_UNREACHABLE`, `TIMEOUT`, or what it answers. */
   async request(target: string, method: string, params: unknown, timeout: number): Promise<unknown> {
+    if (this.#closing) throw new BusError('CLOSED', 'this node has closed');
     const link = this.#role.way(target);
     if (link === undefined) {
       if (this.#role.linked) throw new BusError('NODE_UNREACHABLE', `there is no link to a node '${target}'`);

@@ -86,6 +86,14 @@ export class Publisher {
     );
   }
 
+  /** Sends a message of the bus' own to the subscriptions of this node that want it; where one is full, it is counted. */
+  announce(topic: string, payload: unknown, node: string): void {
+    const routes = this.#router.matchInternal(topic).filter((route) => route.node === node);
+    if (routes.length === 0) return;
+    const message = this.#factory.create(topic, payload, undefined);
+    for (const route of routes) route.emit(message);
+  }
+
   /** Makes a message to be sent when its handler has succeeded. */
   prepare(topic: string, payload: unknown, options: EmitOptions | undefined): Staged {
     if (options !== undefined) checkEmit(options);

@@ -5,7 +5,7 @@ import { Supervisor } from '../actors/supervisor.ts';
 import { keyOf } from '../cluster/assignments.ts';
 import { closeAll } from '../core/async.ts';
 import { BusError, describe, toError } from '../core/errors.ts';
-import type { EventHub } from '../core/events.ts';
+import type { BusEvent, EventHub } from '../core/events.ts';
 import { originOf } from '../core/incarnation.ts';
 import { type BusState, busTransitions, Lifecycle } from '../core/lifecycle.ts';
 import { checkName } from '../core/topic.ts';
@@ -29,6 +29,7 @@ import { type BusStatus, brief, statusOf } from './status.ts';
 import { backUp } from './store-source.ts';
 import { Storehouse } from './storehouse.ts';
 import { Subscriptions } from './subscriptions.ts';
+import { Watching } from './watching.ts';
 
 /** The parts of a bus, how they are put together, and in which order they start and stop. */
 export class Wiring {
@@ -44,6 +45,7 @@ export class Wiring {
   readonly receiving: Receiving;
   readonly placing: Placing;
   readonly spawning: Spawning;
+  readonly watching: Watching;
   readonly mailboxes: MailboxControl;
   readonly #runtime: Runtime;
   readonly #supervisor: Supervisor;
@@ -120,7 +122,17 @@ export class Wiring {
       },
       ask: async (target, method, params, timeout) => this.ask(target, method, params, timeout),
     });
-    this.events.on('leader.found', () => this.spawning.found());
+    this.watching = new Watching({
+      node,
+      incarnation,
+      log,
+      table: this.placing.table,
+      registry: () => this.network?.registry,
+      fullName: (name) => durables.fullName(name),
+      subscribed: (name) =>
+        this.subscriptions.has(name) || this.storehouse.mailboxes.get(durables.fullName(name)) !== undefined,
+    });
+    this.events.on('*', (event) => this.#hear(event));
     if (role !== 'alone') {
       this.network = new Network({
         options,
@@ -140,7 +152,7 @@ export class Wiring {
         gone: (target, life) => this.storehouse.gone(target, life),
         handle: (method, params, source) => this.#answer(method, params, source),
         placements: this.placing.table,
-        listeners: [this.placing],
+        listeners: [this.placing, this.watching],
         told: (member, said) => this.placing.told(member, said),
         settled: () => this.placing.placements.settle(),
         forsaken: () => this.placing.hosting.yield(),
@@ -228,6 +240,28 @@ export class Wiring {
     } finally {
       this.lifecycle.to('closed');
       flush();
+    }
+  }
+
+  /** What happens concerns parts of the bus, too. */
+  #hear(event: BusEvent): void {
+    switch (event.type) {
+      case 'leader.found':
+        this.spawning.found();
+        return;
+      case 'subscription.added':
+      case 'subscription.removed':
+        this.watching.subscriptionChanged(event.subscription);
+        return;
+      case 'node.joined':
+      case 'node.suspect':
+      case 'node.down':
+      case 'node.left': {
+        const { type, ...about } = event;
+        this.publisher.announce(`$sys.${type}`, about, this.options.node);
+        return;
+      }
+      default:
     }
   }
 

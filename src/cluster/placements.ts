@@ -115,8 +115,13 @@ export class Placements {
     if (existing === undefined) {
       const { nodes, reasons } = place(name, spec, spec.instances, this.#placed(), this.candidates());
       if (nodes.length < spec.instances && !pending) throw unplaceable(name, spec, nodes.length, reasons);
-      const { version = 0, generation = 0 } = table.entry(name) ?? {};
-      this.#write({ name, id, version, removed: false, spec, ...(owner && { owner }), generation, assigned: [] });
+      const { version = 0, generation: last = 0 } = table.entry(name) ?? {};
+      let generation = last;
+      const assigned = nodes.map((node, instance) => {
+        generation = following(generation, this.#host.term());
+        return this.#assignment(instance, node, generation);
+      });
+      this.#write({ name, id, version, removed: false, spec, ...(owner && { owner }), generation, assigned });
       this.#changed();
     }
     const mine = (): PlacementEntry | undefined => (table.get(name)?.id === id ? table.get(name) : undefined);
@@ -292,6 +297,14 @@ export class Placements {
     });
   }
 
+  #assignment(instance: number, node: string, generation: number): Assignment {
+    for (const member of this.#host.members()) {
+      if (member.node !== node) continue;
+      return { instance, node, incarnation: member.incarnation, generation, state: 'starting', settings: 0 };
+    }
+    throw new BusError('INTERNAL', `'${node}' was chosen, and is no member`);
+  }
+
   #moves(): number {
     let count = 0;
     for (const { id, removed, assigned } of this.#host.table) {
@@ -344,9 +357,8 @@ export class Placements {
         for (const [i, node] of nodes.entries()) {
           const instance = startable[i] as number; // no more nodes than were asked for
           const target = this.#target(keyOf(id, instance), node, spec, candidates);
-          const { incarnation } = members.get(target) as Member; // a candidate is a member
           generation = following(generation, this.#host.term());
-          assigned = [...assigned, { instance, node: target, incarnation, generation, state: 'starting', settings: 0 }];
+          assigned = [...assigned, this.#assignment(instance, target, generation)];
         }
         this.#tellPending(entry, startable.length - nodes.length, reasons);
       }
