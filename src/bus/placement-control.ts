@@ -52,6 +52,22 @@ export class PlacementControl {
     return this.#spawning.rebalance(name, lost, waitOf('rebalance()', rest));
   }
 
+  /**
+   * Has a node hand over all that runs on it, and take nothing until that is undone or its process is started anew: before
+   * an upgrade, say. Resolves when nothing runs there. What fits nowhere else stops, and waits.
+   *
+   * @param undo whether it may take something again.
+   * @throws {BusError} `NODE_UNREACHABLE`, `NO_LEADER`, `TIMEOUT`: then it goes on.
+   */
+  async drain(node: string, options: WaitOptions & { undo?: boolean } = {}): Promise<void> {
+    checkName('node', node);
+    checkObject('drain()', options);
+    checkKnown('drain()', options, ['undo', 'timeout']);
+    const { undo = false, ...rest } = options;
+    checkFlag('undo', undo);
+    await this.#spawning.drain(node, undo, waitOf('drain()', rest));
+  }
+
   /** Every node with what it can do, as the leader knows it. @throws {BusError} `NO_LEADER`, `TIMEOUT`. */
   nodes(): Promise<NodeInfo[]> {
     return this.#spawning.nodes();

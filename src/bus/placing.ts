@@ -114,14 +114,24 @@ export class Placing implements RegistryListener {
   async leave(timeout: number): Promise<void> {
     const { clock } = this.#host.options;
     const end = clock.monotonic() + timeout;
-    if ([...this.hosting].length > 0 && this.#network?.leader?.linked === true) {
-      this.#leaving = true;
-      this.#announce();
-      while ([...this.hosting].length > 0 && this.#network.leader?.linked && clock.monotonic() < end) {
-        await new Promise<void>((done) => void clock.timer(glance, done));
-      }
-    }
+    if (!this.hosting.empty && this.#network?.leader?.linked === true) await this.drain(false, timeout);
     await this.hosting.close(Math.max(0, end - clock.monotonic()));
+  }
+
+  /**
+   * Moves its instances away, and takes no others: until it is undone, or this node is started anew.
+   *
+   * @returns whether nothing runs here any more.
+   */
+  async drain(undo: boolean, timeout: number): Promise<boolean> {
+    const { clock } = this.#host.options;
+    const end = clock.monotonic() + timeout;
+    this.#leaving = !undo;
+    this.#announce();
+    while (!undo && !this.hosting.empty && this.#network?.leader?.linked !== false && clock.monotonic() < end) {
+      await new Promise<void>((done) => void clock.timer(glance, done));
+    }
+    return this.hosting.empty;
   }
 
   close(): void {

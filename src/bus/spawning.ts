@@ -142,6 +142,15 @@ export class Spawning implements PlacementDriver {
     return (await this.#host.ask(leader, 'placement.rebalance', params, timeout + answerTime)) as Move[];
   }
 
+  async drain(node: string, undo: boolean, timeout: number): Promise<void> {
+    if (node !== this.#host.node) {
+      await this.#host.ask(node, 'placement.drain', { undo, timeout }, timeout + answerTime);
+      return;
+    }
+    if (await this.#host.placing.drain(undo, timeout)) return;
+    if (!undo) throw new BusError('TIMEOUT', `not everything had left '${node}' after ${timeout} ms; it goes on`);
+  }
+
   async nodes(): Promise<NodeInfo[]> {
     const leader = this.#leader('nodes()');
     if (leader !== this.#host.node)
@@ -164,7 +173,7 @@ export class Spawning implements PlacementDriver {
 
   async #answer(method: string, params: Readonly<Record<string, unknown>>, source: string): Promise<unknown> {
     const { placements } = this.#host.placing;
-    if (this.#host.leader() !== this.#host.node) {
+    if (method !== 'placement.drain' && this.#host.leader() !== this.#host.node) {
       throw new BusError('NO_LEADER', `node '${this.#host.node}' does not lead`);
     }
     const { name, id, spec, pending, owner, value, lost, timeout } = params;
@@ -194,6 +203,8 @@ export class Spawning implements PlacementDriver {
       }
       case 'placement.rebalance':
         return placements.rebalance(name as string | undefined, lost === true, time);
+      case 'placement.drain':
+        return this.drain(this.#host.node, params.undo === true, time);
       case 'placement.nodes':
         return this.nodes();
       default:

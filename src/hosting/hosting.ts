@@ -37,6 +37,10 @@ export class Hosting {
     for (const instances of this.#instances.values()) yield* instances;
   }
 
+  get empty(): boolean {
+    return this.#instances.size === 0;
+  }
+
   /** A placement is new, or another one, or removed. */
   apply(entry: PlacementEntry): void {
     for (const running of this.#instances.get(entry.name) ?? []) {

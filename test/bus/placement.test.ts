@@ -266,6 +266,21 @@ describe('a cluster', () => {
     await world.close();
   });
 
+  test('drains a node on request, until that is undone', async () => {
+    const { world } = await cluster();
+    const placement = await world.until(world.bus('a').spawn('writer', { name: 'w', instances: 4 }));
+    await world.until(world.bus('c').placements.drain('b'));
+    await world.clock.advance(100);
+    assert.deepEqual([...nodesOf(placement)].sort(), ['a', 'a', 'c', 'c']);
+    const verdicts = await world.until(world.bus('c').explainPlacement('writer'));
+    assert.equal(verdicts.find(({ node }) => node === 'b')?.reason, 'it is about to leave');
+    await world.until(world.bus('c').placements.drain('b', { undo: true }));
+    await world.until(world.bus('c').placements.rebalance());
+    await world.clock.advance(100);
+    assert.equal(new Set(nodesOf(placement)).size, 3);
+    await world.close();
+  });
+
   test('tells every instance, and again after a move', async () => {
     const { world, diary } = await cluster();
     const placement = await world.until(world.bus('a').spawn('writer', { name: 'w', instances: 2, spread: 'region' }));
