@@ -1,5 +1,5 @@
 import type { DeadLetterBox } from '../actors/dead-letters.ts';
-import { createRuntime, type Runtime } from '../actors/runtime.ts';
+import { createRuntime } from '../actors/runtime.ts';
 import type { Handler } from '../actors/subscriber-options.ts';
 import { BusError, describe, type Receipt } from '../core/errors.ts';
 import { type BusEvent, type EventListener, type EventOf, type EventType, eventTypes } from '../core/events.ts';
@@ -9,6 +9,7 @@ import { checkName } from '../core/topic.ts';
 import type { Kinds } from '../hosting/kinds.ts';
 import type { PatternInput } from '../routing/pattern.ts';
 import type { Capabilities } from '../wire/placement-entry.ts';
+import type { BusParts } from './bus-parts.ts';
 import { checkKnown, checkObject } from './checks.ts';
 import { configured } from './configured.ts';
 import { Consumption } from './consumption.ts';
@@ -17,7 +18,7 @@ import { decoratedHandlers, nameOf } from './decorators.ts';
 import type { MailboxControl } from './mailbox-control.ts';
 import { modelEvent } from './model-event.ts';
 import { openStore } from './opened-store.ts';
-import type { BusOptions, Parts } from './options.ts';
+import type { BusOptions } from './options.ts';
 import type { NodeVerdict, Placement } from './placement.ts';
 import { PlacementControl } from './placement-control.ts';
 import type { EmitOptions, PublishOptions } from './publish-options.ts';
@@ -348,6 +349,19 @@ export class Bus implements AsyncDisposable {
     return this.#wiring.status();
   }
 
+  /**
+   * Has another node lead from now on, under a higher term: one that listens. The present leader hands over to it; when that is
+   * away, only the node itself can be told: by this method there, or by `createBus({ leader: <its address>, promote: <its
+   * name> })`. The old leader follows when it is back. Resolves when this node has found the new one.
+   *
+   * @throws {BusError} `OPTION_INVALID` when it does not listen, `NODE_UNREACHABLE`, `NO_LEADER`, `TIMEOUT`.
+   */
+  async promote(node: string, options: WaitOptions = {}): Promise<void> {
+    this.#wiring.check();
+    checkName('node', node);
+    await this.#wiring.promotion.promote(node, waitOf('promote()', options));
+  }
+
   /** Resolves when nothing waits, runs or is under way to another node, on this node. @throws {BusError} `TIMEOUT`. */
   async drain(options: WaitOptions = {}): Promise<void> {
     const { clock } = this.#wiring.options;
@@ -370,12 +384,6 @@ export class Bus implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-/** What tests and the simulation put in the place of the real parts. */
-export interface BusParts extends Parts {
-  /** Makes the runtime of that name. */
-  runtime?: (name: string) => Runtime;
 }
 
 /**

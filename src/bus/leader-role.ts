@@ -16,6 +16,10 @@ interface Told {
 
 /** What the leader's role needs of its network. */
 export interface LeaderRoleHost extends Omit<LeaderHost, 'clock' | 'send'> {
+  /** Under which it leads. */
+  readonly term: number;
+  /** Another node leads under a higher term. @param leader where that listens, if that is known. */
+  deposed(leader: string | undefined, term: number): void;
   readonly options: ResolvedOptions;
   readonly incarnation: string;
 }
@@ -24,6 +28,8 @@ export interface LeaderRoleHost extends Omit<LeaderHost, 'clock' | 'send'> {
 export class LeaderRole implements Role {
   readonly leaderNode: string;
   readonly linked = true;
+  readonly leads = true;
+  readonly #host: LeaderRoleHost;
   readonly #leader: Leader;
   readonly #maxFrame: number;
   /** The links of nodes that have told their part. */
@@ -33,6 +39,7 @@ export class LeaderRole implements Role {
 
   constructor(host: LeaderRoleHost) {
     const { options, incarnation } = host;
+    this.#host = host;
     const { clock, node, liveness, redial, limits } = options;
     this.leaderNode = node;
     this.#maxFrame = limits.frame;
@@ -40,7 +47,7 @@ export class LeaderRole implements Role {
     const settle = Math.min(liveness.down, liveness.suspect + 2 * redial.maxDelay);
     this.#leader = new Leader(
       { ...host, clock, send: (target, frame) => this.#joined.get(target)?.send(frame) },
-      { node, incarnation, down: liveness.down, settle },
+      { node, incarnation, down: liveness.down, settle, term: host.term },
     );
   }
 
@@ -68,6 +75,12 @@ export class LeaderRole implements Role {
     if (hello.maxFrame !== this.#maxFrame) {
       const detail = `its limits.frame is ${hello.maxFrame}, this cluster's is ${this.#maxFrame}`;
       return { code: 'HANDSHAKE_REFUSED', detail };
+    }
+    if (hello.epoch.term > this.epoch.term) {
+      const { leader } = hello;
+      this.#host.deposed(leader, hello.epoch.term);
+      const detail = 'another node leads under a higher term';
+      return { code: 'NO_LEADER', detail, ...(leader !== undefined && { leader }) };
     }
     this.#leader.outrank(hello.epoch);
     return undefined;

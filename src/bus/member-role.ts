@@ -3,10 +3,10 @@ import type { Part } from '../cluster/part.ts';
 import type { PlacementTable } from '../cluster/placement-table.ts';
 import type { Registry } from '../cluster/registry.ts';
 import type { Timer } from '../core/clock.ts';
-import type { BusError } from '../core/errors.ts';
+import { BusError } from '../core/errors.ts';
 import type { EventHub } from '../core/events.ts';
-import type { Session } from '../transport/session.ts';
-import type { ControlFrame, Epoch, PartChange } from '../wire/frame.ts';
+import type { Refusal, Session } from '../transport/session.ts';
+import type { ControlFrame, Epoch, Hello, PartChange } from '../wire/frame.ts';
 import type { Link } from './link.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { Role } from './role.ts';
@@ -18,6 +18,12 @@ export interface MemberHost {
   readonly registry: Registry;
   readonly placements: PlacementTable;
   readonly part: Part;
+  /** The highest epoch that this node has heard of before. */
+  readonly heard: Epoch;
+  /** Where the leader listens, if it is known. */
+  leaderAddress(): string | undefined;
+  /** This node is to lead. @returns whether it can. */
+  promoted(): boolean;
   /** This node's part, up to `version`, is known to everybody who can be reached. */
   synced(version: number): void;
   /** The registry is held: everybody who is alive can be reached. */
@@ -30,6 +36,7 @@ export interface MemberHost {
 export class MemberRole implements Role {
   readonly #host: MemberHost;
   readonly #membership: Membership;
+  readonly leads = false;
   #up: Link | undefined;
   #leaderNode: string | undefined;
   #downTimer: Timer | undefined;
@@ -39,13 +46,16 @@ export class MemberRole implements Role {
   constructor(host: MemberHost) {
     this.#host = host;
     const { registry, placements, synced } = host;
-    this.#membership = new Membership({
-      registry,
-      placements,
-      synced,
-      send: (frame) => this.#up?.send(frame),
-      held: () => this.#held(),
-    });
+    this.#membership = new Membership(
+      {
+        registry,
+        placements,
+        synced,
+        send: (frame) => this.#up?.send(frame),
+        held: () => this.#held(),
+      },
+      host.heard,
+    );
   }
 
   get epoch(): Epoch {
@@ -76,11 +86,18 @@ export class MemberRole implements Role {
     return this.#up;
   }
 
-  admit(): undefined {
-    return undefined; // nobody dials a member
+  admit(hello: Hello): Refusal | 'again' {
+    if (hello.promote === this.#host.options.node && !this.linked && this.#host.promoted()) return 'again';
+    const leader = this.#host.leaderAddress();
+    const detail = `it does not lead${leader === undefined ? '' : `; the leader listens on ${leader}`}`;
+    return { code: 'NO_LEADER', detail, ...(leader !== undefined && { leader }) };
   }
 
-  opened(_session: Session, link: Link, epoch: Epoch): void {
+  opened(session: Session, link: Link, epoch: Epoch): void {
+    if (epoch.term < this.epoch.term) {
+      session.kill(new BusError('NO_LEADER', `${link.node} leads under a term that is over`));
+      return;
+    }
     this.#downTimer?.cancel();
     this.#up = link;
     this.#leaderNode = link.node;

@@ -13,6 +13,15 @@ import type { RequestHandler } from './requests.ts';
 import type { Route } from './route.ts';
 import type { Spools } from './spools.ts';
 
+/** Who leads, as an operator has decided. */
+export interface Leadership {
+  readonly term: number;
+  /** Whether it is this node. */
+  readonly leads: boolean;
+  /** Where the leader listens. */
+  readonly address: string;
+}
+
 /** What the network needs of the bus. */
 export interface NetworkHost {
   readonly options: ResolvedOptions;
@@ -44,6 +53,10 @@ export interface NetworkHost {
   told(member: Member, said: Pick<PartChange, 'about' | 'instances'>): void;
   /** On the leader: members of an earlier life have had their time to come back. */
   settled(): void;
+  /** Who leads has been decided anew: that is kept for the next start. */
+  leading(leadership: Leadership): void;
+  /** The term that this node starts with: of its own leadership, or of the one that it has heard of. */
+  readonly term: number;
   /** On a member: the leader has been away for as long as a silent node is given. */
   forsaken(): void;
 }

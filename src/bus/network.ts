@@ -1,23 +1,25 @@
 import { Part, SyncWaiters } from '../cluster/part.ts';
 import { Registry } from '../cluster/registry.ts';
 import { RegistryListeners } from '../cluster/registry-listeners.ts';
-import { type Deferred, deferred } from '../core/async.ts';
+import { deferred } from '../core/async.ts';
 import { BusError } from '../core/errors.ts';
-import { originOf } from '../core/incarnation.ts';
 import { Peers } from '../transport/peers.ts';
-import type { Session } from '../transport/session.ts';
-import type { DurableEntry, Epoch, PartChange, SubscriptionEntry } from '../wire/frame.ts';
+import type { Refusal, Session } from '../transport/session.ts';
+import type { DurableEntry, Epoch, Hello, PartChange, SubscriptionEntry } from '../wire/frame.ts';
 import { Inboxes } from './inboxes.ts';
+import { Joining } from './joining.ts';
 import { LeaderRole } from './leader-role.ts';
 import { Link } from './link.ts';
 import { MemberRole } from './member-role.ts';
-import type { LinkStatus, MemberStatus } from './member-status.ts';
+import { type LinkStatus, linkStatus, type MemberStatus, memberStatus } from './member-status.ts';
 import type { NetworkHost } from './network-host.ts';
 import { Lane } from './relay.ts';
 import type { RemoteRoute } from './remote-route.ts';
 import { RemoteRoutes } from './remote-routes.ts';
 import { Requests } from './requests.ts';
 import type { Role } from './role.ts';
+import { routesHost } from './routes-host.ts';
+import { dialable, Succession } from './succession.ts';
 import { Switchboard } from './switchboard.ts';
 
 /** How long a node that closes waits for its answers to others, in milliseconds. */
@@ -28,7 +30,8 @@ export class Network {
   readonly #host: NetworkHost;
   readonly #peers: Peers;
   readonly #registry: Registry;
-  readonly #role: Role;
+  readonly #succession: Succession;
+  #role: Role;
   readonly #routes: RemoteRoutes;
   readonly #inboxes: Inboxes;
   readonly #requests: Requests;
@@ -38,92 +41,44 @@ export class Network {
   /** By session, so that what a replaced link still says reaches nobody. */
   readonly #links = new Map<Session, Link>();
   readonly #lanes = new Map<Link, Lane>();
-  #joining: Deferred<void> | undefined;
-  #lastProblem: BusError | undefined;
+  readonly #joining: Joining;
   #address: string | undefined;
   #freshNumber = 1;
   #closing = false;
 
   constructor(host: NetworkHost) {
     this.#host = host;
-    const { options, incarnation, events, log, router, admin, spools } = host;
+    const { options, incarnation, log } = host;
     const { clock, node, cluster, secret, limits, liveness, redial, transport } = options;
     this.#inboxes = new Inboxes(clock);
     this.#requests = new Requests(clock, node);
-    const ways = {
-      path: (target: string) => this.#role.path(target),
-      freshNumber: () => this.#freshNumber,
-      usedNumbers: (below: number) => {
-        this.#freshNumber = Math.max(this.#freshNumber, below);
-      },
-    };
-    this.#routes = new RemoteRoutes({
-      node,
-      origin: originOf(incarnation),
-      events,
-      log,
-      router,
-      ...ways,
-      dropped: (subscription, target, count, reason) =>
-        events.emit({ type: 'message.dropped', subscription, node: target, count, reason }),
-      gone: (target, life) => {
-        this.#inboxes.retire(target, originOf(life));
-        host.gone(target, life);
-      },
-      relinked: (target) => host.relinked(target),
-      durable: {
-        node,
-        origin: originOf(incarnation),
-        start: host.starts,
-        clock,
-        events,
-        stored: host.stored,
-        get storeError() {
-          return admin.commits.error;
+    this.#joining = new Joining(clock, log, host.starts > 1);
+    this.#routes = new RemoteRoutes(
+      routesHost(host, {
+        path: (target) => this.#role.path(target),
+        freshNumber: () => this.#freshNumber,
+        usedNumbers: (below) => {
+          this.#freshNumber = Math.max(this.#freshNumber, below);
         },
-        whenStoreOpen: (fn) => admin.commits.whenOpen(fn),
-        path: ways.path,
-        begun: new Set(),
-        spool: (record, outbox) => spools.begin(record, outbox),
-      },
-      earlier: (mailbox) => spools.earlier(mailbox),
-      abandoned: ({ id, lost = false }) => spools.abandon(id, lost),
-      registered: (entry, before) => {
-        this.#role.durableChanged(entry.name);
-        host.registered(entry, before);
-      },
-    });
+        retire: (target, origin) => this.#inboxes.retire(target, origin),
+        durableChanged: (name) => this.#role.durableChanged(name),
+      }),
+    );
     this.#registry = new Registry(new RegistryListeners([this.#routes, ...host.listeners]));
-    const synced = (version: number): void => this.#sync.reached(version);
-    this.#role =
-      options.role === 'leader'
-        ? new LeaderRole({
-            options,
-            incarnation,
-            registry: this.#registry,
-            placements: host.placements,
-            synced,
-            told: (member, said) => host.told(member, said),
-            settled: () => host.settled(),
-          })
-        : new MemberRole({
-            options,
-            events,
-            registry: this.#registry,
-            placements: host.placements,
-            part: this.#part,
-            synced,
-            held: () => this.#onHeld(),
-            giveUp: () => {
-              for (const route of this.#routes) route.giveUp();
-              host.forsaken();
-            },
-          });
+    this.#succession = new Succession({
+      clock,
+      node,
+      configured: options.leader,
+      registry: this.#registry,
+      pause: liveness.suspect,
+      greet: (address) => this.#peers.greet(address),
+    });
+    this.#role = options.role === 'leader' ? this.#asLeader(host.term) : this.#asMember({ term: host.term, start: 0 });
     host.placements.onChange(({ name }) => this.#role.placementChanged(name));
     this.#switchboard = new Switchboard({
       node,
       incarnation,
-      role: this.#role,
+      role: () => this.#role,
       requests: this.#requests,
       inboxes: this.#inboxes,
       handle: host.handle,
@@ -142,7 +97,8 @@ export class Network {
       limits,
       epoch: () => this.#role.epoch,
       registryVersion: () => this.#role.version,
-      admit: (hello) => this.#role.admit(hello),
+      greeting: () => this.#greeting(),
+      admit: (hello) => this.#admit(hello),
       opened: (session, epoch) => this.#opened(session, epoch),
       frame: (session, body) => {
         const link = this.#links.get(session);
@@ -151,7 +107,7 @@ export class Network {
       idle: (session) => this.#links.get(session)?.idle(),
       writable: (session) => this.#links.get(session)?.writable(),
       closed: (session, reason) => this.#closed(session, reason),
-      unreachable: (reason) => this.#unreachable(reason),
+      unreachable: (reason, hint) => this.#unreachable(reason, hint),
     });
   }
 
@@ -173,33 +129,19 @@ export class Network {
 
   /** Opens the listener, or begins to dial. */
   async start(): Promise<void> {
-    const { listen, leader } = this.#host.options;
+    const { listen, role } = this.#host.options;
     if (listen !== undefined) this.#address = await this.#peers.listen(listen);
-    if (leader === undefined) return;
-    this.#joining = deferred();
-    this.#joining.promise.catch(() => {}); // join() throws it; without one, close() has come first
-    this.#peers.dial(leader);
+    if (role === 'leader') {
+      if (this.term > 0) this.#succession.announce();
+      return;
+    }
+    this.#joining.begin();
+    this.#peers.dial(this.#succession.next);
   }
 
   /** Resolves when this node holds the registry. @throws {BusError} `NO_LEADER`, `NAME_TAKEN`, `HANDSHAKE_REFUSED`. */
   async join(): Promise<void> {
-    const joining = this.#joining;
-    if (joining === undefined) return;
-    const { clock, joinTimeout } = this.#host.options;
-    const timer = clock.timer(joinTimeout, () => {
-      const problem = this.#lastProblem;
-      const why = problem === undefined ? '' : `: ${problem.message}`;
-      const code = problem?.code === 'NAME_TAKEN' ? 'NAME_TAKEN' : 'NO_LEADER';
-      joining.reject(
-        new BusError(code, `the leader could not be joined within ${joinTimeout} ms${why}`, { cause: problem }),
-      );
-    });
-    try {
-      await joining.promise;
-    } finally {
-      timer.cancel();
-      this.#joining = undefined;
-    }
+    await this.#joining.wait(this.#host.options.joinTimeout);
   }
 
   /**
@@ -279,9 +221,10 @@ export class Network {
 
   async close(): Promise<void> {
     this.#closing = true;
-    this.#joining?.reject(new BusError('CLOSED', 'the bus was closed while it joined'));
+    this.#joining.abandon(new BusError('CLOSED', 'the bus was closed while it joined'));
     await this.#peers.close();
     this.#role.close();
+    this.#succession.close();
     for (const route of this.#routes) route.close();
     this.#inboxes.close();
     this.#requests.close();
@@ -305,39 +248,120 @@ export class Network {
 
   members(): MemberStatus[] {
     const { options, incarnation } = this.#host;
-    const { node } = options;
-    const { leaderNode } = this.#role;
-    const subscriptions = this.#part.entries.length;
-    const list: MemberStatus[] = [
-      { node, incarnation, leader: node === leaderNode, state: 'alive', reachable: true, subscriptions },
-    ];
-    for (const member of this.#registry.members) {
-      if (member.node === node) continue;
-      list.push({
-        node: member.node,
-        incarnation: member.incarnation,
-        leader: member.node === leaderNode,
-        state: member.state,
-        reachable: this.#role.path(member.node) !== undefined,
-        subscriptions: member.subscriptions.size,
-      });
-    }
-    return list;
+    const own = { node: options.node, incarnation, subscriptions: this.#part.entries.length };
+    return memberStatus(own, this.#registry.members, this.#role);
   }
 
   links(): LinkStatus[] {
-    return [...this.#links.values()].map(({ node, session, streams }) => ({
-      node,
-      remote: session.remote,
-      sent: session.bytes.sent,
-      received: session.bytes.received,
-      streams,
-    }));
+    return [...this.#links.values()].map(linkStatus);
+  }
+
+  // Leading and following
+
+  /** Whether this node leads. */
+  get leads(): boolean {
+    return this.#role.leads;
+  }
+
+  /**
+   * This node leads from now on, under a higher term than any that it has heard of. @throws {BusError} `OPTION_INVALID` when
+   * it does not listen.
+   */
+  lead(): void {
+    if (this.#role.leads) return;
+    const { log, options } = this.#host;
+    if (this.#address === undefined) {
+      throw new BusError('OPTION_INVALID', `node '${options.node}' does not listen: give it the option 'listen'`);
+    }
+    const before = this.#role;
+    const { term } = before.epoch;
+    this.#peers.stopDialling();
+    before.close();
+    this.#role = this.#asLeader(term + 1);
+    this.#peers.drop(new BusError('NODE_UNREACHABLE', `node '${options.node}' leads from now on`));
+    this.#joining.done();
+    log.warn({ term: term + 1 }, 'this node leads from now on');
+    this.#host.leading({ term: term + 1, leads: true, address: this.#address });
+    this.#sync.reached(Number.POSITIVE_INFINITY);
+    this.#role.announce(this.#part.version, this.#part.whole);
+    this.#succession.announce();
+  }
+
+  /** Another node leads, under a higher term. */
+  follow(leader: string | undefined, term: number): void {
+    if (!this.#role.leads || leader === undefined || leader === this.#address) return;
+    const { log, options } = this.#host;
+    const before = this.#role;
+    before.close();
+    this.#succession.close();
+    this.#role = this.#asMember({ term, start: 0 });
+    log.warn({ leader, term }, 'another node leads from now on: this one follows it');
+    this.#host.leading({ term, leads: false, address: leader });
+    this.#peers.drop(new BusError('NODE_UNREACHABLE', `node '${options.node}' leads no more`));
+    for (const member of [...this.#registry.members]) {
+      const state = member.node === options.node ? 'left' : 'suspect';
+      this.#registry.apply({ ...member, state, add: [], remove: [] });
+    }
+    this.#sync.reached(Number.POSITIVE_INFINITY);
+    this.#succession.hint(leader);
+    this.#peers.dial(this.#succession.next);
+  }
+
+  #asLeader(term: number): Role {
+    const { options, incarnation, placements, told, settled } = this.#host;
+    return new LeaderRole({
+      options,
+      incarnation,
+      term,
+      registry: this.#registry,
+      placements,
+      synced: (version) => this.#sync.reached(version),
+      told: (member, said) => told(member, said),
+      settled: () => settled(),
+      deposed: (leader, by) => this.#host.options.clock.immediate(() => this.follow(leader, by)),
+    });
+  }
+
+  #asMember(heard: Epoch): Role {
+    const { options, events, placements } = this.#host;
+    return new MemberRole({
+      options,
+      events,
+      registry: this.#registry,
+      placements,
+      part: this.#part,
+      heard,
+      leaderAddress: () => this.#succession.leader,
+      promoted: () => {
+        if (this.#address === undefined) return false;
+        this.lead();
+        return true;
+      },
+      synced: (version) => this.#sync.reached(version),
+      held: () => this.#onHeld(),
+      giveUp: () => {
+        for (const route of this.#routes) route.giveUp();
+        this.#host.forsaken();
+      },
+    });
+  }
+
+  #greeting(): Pick<Hello, 'address' | 'leader' | 'promote'> {
+    const { promote } = this.#host.options;
+    const address = dialable(this.#address);
+    const leader = this.#role.leads ? address : this.#succession.leader;
+    return { ...(address && { address }), ...(leader && { leader }), ...(promote && { promote }) };
+  }
+
+  #admit(hello: Hello): Refusal | undefined {
+    const verdict = this.#role.admit(hello);
+    return verdict === 'again' ? this.#admit(hello) : verdict;
   }
 
   // Links
 
   #opened(session: Session, epoch: Epoch): void {
+    if (!this.#role.leads) this.#succession.found(session.peer.address);
     const link = new Link(session, {
       clock: this.#host.options.clock,
       receiver: (on, frame) => this.#switchboard.receiver(on, frame),
@@ -358,21 +382,13 @@ export class Network {
     if (!this.#closing) this.#role.closed(session, link, session.silence, reason);
   }
 
-  #unreachable(reason: BusError): void {
-    this.#lastProblem = reason;
-    const final = reason.code === 'HANDSHAKE_REFUSED' || reason.code === 'PROTOCOL_ERROR';
-    const { log } = this.#host;
-    if (this.#joining !== undefined && final) this.#joining.reject(reason);
-    // A node with a store starts from the registry that it knew last.
-    else if (this.#joining !== undefined && this.#host.starts > 1 && reason.code === 'NODE_UNREACHABLE')
-      this.#joining.resolve();
-    else if (final || reason.code === 'NAME_TAKEN')
-      log.warn({ err: reason }, 'the leader refuses this node; trying again');
-    else log.debug({ err: reason }, 'the leader cannot be reached; trying again');
+  #unreachable(reason: BusError, hint: string | undefined): void {
+    this.#succession.hint(hint);
+    this.#joining.failed(reason);
   }
 
   #onHeld(): void {
-    this.#joining?.resolve();
+    this.#joining.done();
     for (const { node } of this.#registry.members) this.#routes.relink(node);
   }
 }

@@ -1,6 +1,8 @@
 import { Admin } from '../actors/admin.ts';
 import { EventHub } from '../core/events.ts';
+import { parseAddress } from '../transport/address.ts';
 import { identify } from './identity.ts';
+import type { Leadership } from './network-host.ts';
 import {
   type BusOptions,
   checkOptions,
@@ -10,6 +12,7 @@ import {
   resolveLogger,
   resolveOptions,
 } from './options.ts';
+import { leadershipOf } from './registry-records.ts';
 import { FolderSource, MemorySource } from './store-source.ts';
 
 /** A node's store, open, and who the node is by it. */
@@ -19,6 +22,8 @@ export interface OpenedStore {
   readonly events: EventHub;
   /** How often this node has been started; 0 without a store that lasts. */
   readonly starts: number;
+  /** The term that an operator's last word on who leads has begun, as far as this node's store knows; else 0. */
+  readonly term: number;
   /** Whether what is stored outlives the process. */
   readonly lasting: boolean;
   /** How many events `store.gap` there were, from the opening on. */
@@ -51,12 +56,30 @@ export async function openStore(given: BusOptions = {}, parts: Parts = {}): Prom
     const identity = lasting
       ? await identify(admin.commits.store, node, fallback)
       : { node: node ?? fallback(), starts: 0 };
-    const options = resolveOptions(given, parts, identity.node, log);
+    const leadership = lasting ? await leadershipOf(admin.commits.store) : undefined;
+    const options = succeeding(resolveOptions(given, parts, identity.node, log), leadership);
     events.logTo(options.logger);
-    opened = { options, admin, events, starts: identity.starts, lasting, restored: () => {}, gaps: () => gaps };
+    opened = {
+      options,
+      admin,
+      events,
+      starts: identity.starts,
+      term: leadership?.term ?? 0,
+      lasting,
+      restored: () => {},
+      gaps: () => gaps,
+    };
     return opened;
   } catch (error) {
     await admin.close();
     throw error;
   }
+}
+
+/** An operator's word on who leads outweighs what a node is started with. */
+function succeeding(options: ResolvedOptions, leadership: Leadership | undefined): ResolvedOptions {
+  if (leadership === undefined || options.role === 'alone') return options;
+  const { leads, address } = leadership;
+  if (!leads) return { ...options, role: 'leaf', leader: parseAddress(address, 'leader') };
+  return options.listen === undefined ? options : { ...options, role: 'leader' };
 }

@@ -42,7 +42,8 @@ export interface BusOptions {
   /** `true`: this node leads. An address such as `'tcp://10.0.8.1:1900'`: the leader to join. Left out: stand-alone. */
   leader?: true | string;
   /**
-   * Where a leader listens: `tcp://host:port` (port 0 chooses a free one) or `unix:path`.
+   * Where it listens: `tcp://host:port` (port 0 chooses a free one) or `unix:path`. A node that listens beside the leader can
+   * be promoted to lead.
    * @default 'tcp://127.0.0.1:1900' for a leader
    */
   listen?: string;
@@ -50,6 +51,11 @@ export interface BusOptions {
   secret?: string | Uint8Array;
   /** Allows listening beyond loopback without a secret. @default false */
   insecure?: boolean;
+  /**
+   * The node that listens at the address given as `leader` is to lead from now on, if this is its name and it has lost its
+   * leader: the leader will not return, or not soon. See `bus.promote()`. @default nobody
+   */
+  promote?: string;
   /** How long to try to join the leader, in milliseconds. @default 10_000 */
   joinTimeout?: number;
   /**
@@ -113,6 +119,7 @@ export interface ResolvedOptions {
   readonly leader: Address | undefined;
   readonly listen: Address | undefined;
   readonly secret: Uint8Array | undefined;
+  readonly promote: string | undefined;
   readonly joinTimeout: number;
   readonly capabilities: Capabilities;
   readonly liveness: Readonly<LivenessOptions>;
@@ -145,6 +152,7 @@ const known = [
   'secret',
   'insecure',
   'joinTimeout',
+  'promote',
   'capabilities',
   'liveness',
   'redial',
@@ -212,6 +220,7 @@ export function resolveOptions(
     leader: typeof options.leader === 'string' ? parseAddress(options.leader, 'leader') : checkLeader(options.leader),
     listen: resolveListen(options, role),
     secret: resolveSecret(options.secret),
+    promote: resolvePromote(options, role),
     joinTimeout: checkNumber('joinTimeout', options.joinTimeout, 10_000, { min: 1, max: day }),
     capabilities: checkCapabilities('capabilities', options.capabilities ?? {}),
     liveness: resolveLiveness(options.liveness),
@@ -243,11 +252,12 @@ export function defaultNode(clock: Clock): string {
 }
 
 function resolveListen(options: BusOptions, role: ResolvedOptions['role']): Address | undefined {
-  if (role !== 'leader') {
-    if (options.listen === undefined) return undefined;
-    const reason =
-      role === 'leaf' ? 'only the leader listens until direct links come' : 'it listens only with leader: true';
-    throw new BusError('OPTION_INVALID', `createBus(): 'listen' is not available here: ${reason}`);
+  if (role !== 'leader' && options.listen === undefined) return undefined;
+  if (role === 'alone') {
+    throw new BusError(
+      'OPTION_INVALID',
+      "createBus(): 'listen' is not available here: a bus that stands alone listens nowhere; say leader: true, or where the leader is",
+    );
   }
   const { listen = 'tcp://127.0.0.1:1900' } = options;
   const address = parseAddress(listen, 'listen');
@@ -258,6 +268,13 @@ function resolveListen(options: BusOptions, role: ResolvedOptions['role']): Addr
     );
   }
   return address;
+}
+
+function resolvePromote({ promote }: BusOptions, role: ResolvedOptions['role']): string | undefined {
+  if (promote === undefined) return undefined;
+  checkName('promote', promote);
+  if (role === 'leaf') return promote;
+  throw new BusError('OPTION_INVALID', "'promote' goes only with the address of the node that is to lead, as 'leader'");
 }
 
 function resolveSecret(secret: unknown): Uint8Array | undefined {

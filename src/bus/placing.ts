@@ -94,9 +94,10 @@ export class Placing implements RegistryListener {
   /** Everything that it needs is there. @param first whether there is no earlier life whose instances might still run. */
   start(network: Network | undefined, first: boolean): void {
     this.#network = network;
-    if (this.#host.options.role !== 'leaf') this.placements.lead();
+    const leads = network?.leads !== false;
+    if (leads) this.placements.lead();
     this.#announce();
-    if (network === undefined || (first && this.#host.options.role === 'leader')) this.placements.settle();
+    if (network === undefined || (first && leads)) this.placements.settle();
   }
 
   /** From now on it runs what is given to it. */
@@ -132,6 +133,12 @@ export class Placing implements RegistryListener {
       await new Promise<void>((done) => void clock.timer(glance, done));
     }
     return this.hosting.empty;
+  }
+
+  /** Who leads has been decided anew. */
+  leading(leads: boolean): void {
+    if (leads) this.placements.lead();
+    else this.placements.resign(new BusError('NO_LEADER', 'another node leads from now on'));
   }
 
   close(): void {

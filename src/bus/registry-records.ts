@@ -4,9 +4,10 @@ import { toError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Batch, Commits, Participant } from '../storage/commits.ts';
 import { packRecord, recordKind, unpackRecord } from '../storage/record.ts';
-import { prefixRange } from '../storage/store.ts';
+import { prefixRange, type Store } from '../storage/store.ts';
 import type { DurableEntry } from '../wire/frame.ts';
 import type { PlacementEntry } from '../wire/placement-entry.ts';
+import type { Leadership } from './network-host.ts';
 
 /** What a node with a store keeps of the cluster's durable subscriptions and placements, to start from it at once. */
 export class RegistryRecords implements Participant {
@@ -49,6 +50,12 @@ export class RegistryRecords implements Participant {
     this.#commits.touch(this);
   }
 
+  /** Who leads has been decided anew. */
+  keepLeadership(leadership: Leadership): void {
+    this.#moves.put(leadershipKey, packRecord(recordKind.leadership, leadership));
+    this.#commits.touch(this);
+  }
+
   collect(batch: Batch): void {
     this.#moves.collect(batch);
   }
@@ -64,6 +71,15 @@ export class RegistryRecords implements Participant {
   async restored(): Promise<void> {
     this.#commits.touch(this);
   }
+}
+
+const leadershipKey = 'lead';
+
+/** Who leads, as an operator has decided before; undefined when nobody has. */
+export async function leadershipOf(store: Store): Promise<Leadership | undefined> {
+  const value = await store.get(leadershipKey);
+  if (value === undefined) return undefined;
+  return unpackRecord(recordKind.leadership, leadershipKey, value) as unknown as Leadership; // its checksum is right
 }
 
 /** How often subscriptions without a consumer are looked for, and how long one may be without, in milliseconds. */

@@ -6,6 +6,7 @@ import type { Link } from './link.ts';
 /** What differs between the leader and its members. */
 export interface Role {
   readonly epoch: Epoch;
+  readonly leads: boolean;
   /** The registry version that this node holds. */
   readonly version: number;
   /** The node that leads, as far as this one knows. */
@@ -18,7 +19,8 @@ export interface Role {
   path(node: string): Link | undefined;
   /** The link over which a control frame for a node travels, even if messages may not. */
   way(node: string): Link | undefined;
-  admit(hello: Hello): Refusal | undefined;
+  /** @returns `again`: this node has another role now, which decides. */
+  admit(hello: Hello): Refusal | 'again' | undefined;
   opened(session: Session, link: Link, epoch: Epoch): void;
   /** @param silence how long the node had not been heard, in milliseconds. */
   closed(session: Session, link: Link, silence: number, reason: BusError): void;

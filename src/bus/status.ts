@@ -83,7 +83,8 @@ export interface StatusSource {
 
 /** A node at a glance. */
 export function statusOf({ options, incarnation, state, network, storehouse, ...rest }: StatusSource): BusStatus {
-  const { node, cluster, role, limits, dataDir } = options;
+  const { node, cluster, limits, dataDir } = options;
+  const role = network === undefined ? 'alone' : network.leads ? 'leader' : 'leaf';
   const { leader, address } = network ?? {};
   return {
     node,

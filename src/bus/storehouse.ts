@@ -18,6 +18,7 @@ import { DurableCluster, entryOf } from './durable-cluster.ts';
 import { Durables } from './durables.ts';
 import { Mailboxes } from './mailboxes.ts';
 import type { Network } from './network.ts';
+import type { Leadership } from './network-host.ts';
 import type { OpenedStore } from './opened-store.ts';
 import type { Publisher } from './publisher.ts';
 import { OrphanWatch, orphans, RegistryRecords } from './registry-records.ts';
@@ -94,7 +95,9 @@ export class Storehouse {
       const network = (): Network => this.#network as Network; // set before anything is declared
       this.#cluster = new DurableCluster({
         node,
-        leads: role === 'leader',
+        get leads() {
+          return network().leads;
+        },
         patience: Math.min(liveness.down, liveness.suspect + 2 * redial.maxDelay) + 1000,
         get leaderNode() {
           return network().leader?.linked === true ? network().leader?.node : undefined;
@@ -173,6 +176,11 @@ export class Storehouse {
       this.durables.remotes.unregistered(before);
     }
     if (this.#open) this.#own(entry);
+  }
+
+  /** Who leads has been decided anew. */
+  leading(leadership: Leadership): void {
+    if (this.#host.opened.lasting) this.#records.keepLeadership(leadership);
   }
 
   /** A node can be reached, for the first time or again. */

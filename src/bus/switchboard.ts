@@ -14,7 +14,8 @@ import type { Role } from './role.ts';
 export interface SwitchboardHost {
   readonly node: string;
   readonly incarnation: string;
-  readonly role: Role;
+  /** What this node is now. */
+  role(): Role;
   readonly requests: Requests;
   readonly inboxes: Inboxes;
   readonly handle: RequestHandler;
@@ -58,15 +59,15 @@ export class Switchboard {
         return;
       case 'reply':
         if (frame.target === this.#host.node) this.#host.requests.take(frame);
-        else this.#host.role.path(frame.target)?.send(frame);
+        else this.#host.role().path(frame.target)?.send(frame);
         return;
       default:
-        this.#host.role.take(session, link, frame);
+        this.#host.role().take(session, link, frame);
     }
   }
 
   #request(link: Link, frame: ControlFrame & { type: 'request' }): void {
-    const source = this.#host.role.vouch(link, frame.source);
+    const source = this.#host.role().vouch(link, frame.source);
     if (frame.target === this.#host.node) {
       this.#host.requests.answer(frame, this.#host.handle, (reply) => {
         if (link.send(reply)) return;
@@ -75,7 +76,7 @@ export class Switchboard {
       });
       return;
     }
-    const onward = this.#host.role.path(frame.target);
+    const onward = this.#host.role().path(frame.target);
     if (onward !== undefined && onward !== link) {
       onward.send(frame);
       return;
@@ -87,7 +88,7 @@ export class Switchboard {
   /** Who takes in a stream: a mailbox of this node, or on the leader the link to another one. */
   receiver(link: Link, frame: ControlFrame & { type: 'open' }): Receiver | undefined {
     const { node, incarnation, inboxes, lane: laneOf } = this.#host;
-    this.#host.role.vouch(link, frame.source);
+    this.#host.role().vouch(link, frame.source);
     if (frame.target === node) {
       if (frame.incarnation === '') {
         const mailbox = this.#host.mailbox(frame.mailbox);
@@ -102,7 +103,7 @@ export class Switchboard {
       const subscriber = this.#host.subscriber(frame.mailbox);
       return subscriber === undefined ? undefined : inboxes.open(link, frame, subscriber);
     }
-    const onward = this.#host.role.path(frame.target);
+    const onward = this.#host.role().path(frame.target);
     const lane = onward === undefined || onward === link ? undefined : laneOf(onward);
     if (onward === undefined || lane === undefined) return undefined;
     // A durable mailbox outlives the life of its home.

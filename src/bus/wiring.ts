@@ -20,6 +20,7 @@ import { Network } from './network.ts';
 import type { OpenedStore } from './opened-store.ts';
 import type { ResolvedOptions } from './options.ts';
 import { Placing } from './placing.ts';
+import { Promotion } from './promotion.ts';
 import { MessageFactory } from './publish-options.ts';
 import { Publisher } from './publisher.ts';
 import { Receiving } from './receiving.ts';
@@ -46,6 +47,7 @@ export class Wiring {
   readonly placing: Placing;
   readonly spawning: Spawning;
   readonly watching: Watching;
+  readonly promotion: Promotion;
   readonly mailboxes: MailboxControl;
   readonly #runtime: Runtime;
   readonly #supervisor: Supervisor;
@@ -122,6 +124,7 @@ export class Wiring {
       },
       ask: async (target, method, params, timeout) => this.ask(target, method, params, timeout),
     });
+    this.promotion = new Promotion({ node, clock, network: () => this.network });
     this.watching = new Watching({
       node,
       incarnation,
@@ -155,6 +158,11 @@ export class Wiring {
         listeners: [this.placing, this.watching],
         told: (member, said) => this.placing.told(member, said),
         settled: () => this.placing.placements.settle(),
+        term: opened.term,
+        leading: (leadership) => {
+          this.storehouse.leading(leadership);
+          this.placing.leading(leadership.leads);
+        },
         forsaken: () => this.placing.hosting.yield(),
       });
     }
@@ -294,7 +302,10 @@ export class Wiring {
 
   async #answer(method: string, params: unknown, source: string): Promise<unknown> {
     const given = (params ?? {}) as Readonly<Record<string, unknown>>;
-    const answer = this.storehouse.answer(method, params, source) ?? this.spawning.answer(method, given, source);
+    const answer =
+      this.storehouse.answer(method, params, source) ??
+      this.spawning.answer(method, given, source) ??
+      this.promotion.answer(method, given, source);
     if (answer !== undefined) return answer;
     if (method.startsWith('mailbox.')) return this.mailboxes.answer(method, params);
     if (method.startsWith('dlq.')) return answerDeadLetters(this.storehouse.deadLetters, method, params);

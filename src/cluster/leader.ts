@@ -34,6 +34,8 @@ export interface LeaderOptions {
   readonly down: number;
   /** How long members of an earlier life of the leader may take to come back, in milliseconds. */
   readonly settle: number;
+  /** Under which it leads. */
+  readonly term: number;
 }
 
 /** What a member has been told. */
@@ -87,9 +89,11 @@ export class Leader {
     this.#host = host;
     this.#options = options;
     // Without a store the clock counts the starts; admit() goes above whatever a member has heard of.
-    this.#epoch = { term: 0, start: host.clock.now() };
+    this.#epoch = { term: options.term, start: host.clock.now() };
     const { node, incarnation } = options;
     host.registry.apply({ node, incarnation, state: 'alive', link: 0, add: [], remove: [] });
+    // Those whom it has known as a member of another leader have to come to it.
+    for (const member of [...host.registry.members]) if (member.node !== node) this.#doubt(member, 0);
     this.#settleTimer = host.clock.timer(options.settle, () => this.#settle()).unref();
   }
 
@@ -115,7 +119,7 @@ export class Leader {
 
   /** A member's link has opened and it has told its part. */
   join(hello: Hello, part: Omit<ControlFrame & { type: 'join' }, 'type' | 'more'>): void {
-    const { node, incarnation } = hello;
+    const { node, incarnation, address } = hello;
     this.#downTimers.get(node)?.cancel();
     this.#downTimers.delete(node);
     const link = (this.#links.get(node) ?? 0) + 1;
@@ -137,7 +141,8 @@ export class Leader {
     const remove = before.filter((id) => !after.has(id));
     for (const entry of part.durables) this.#host.registry.applyDurable(entry);
     for (const entry of part.placements ?? []) this.#host.placements.apply(entry);
-    this.#change({ node, incarnation, state: 'alive', link, add: part.subscriptions, remove });
+    const where = address === undefined ? {} : { address };
+    this.#change({ node, incarnation, state: 'alive', link, ...where, add: part.subscriptions, remove });
     this.#snapshot(node, follower);
     this.#track(node, part.version);
     this.#hear(node, part, true);
@@ -184,13 +189,14 @@ export class Leader {
   lost(node: string, silence: number): void {
     const member = this.#host.registry.get(node);
     this.#followers.delete(node);
-    if (member !== undefined && member.state === 'alive') {
-      const { incarnation, link } = member;
-      this.#change({ node, incarnation, state: 'suspect', link, add: [], remove: [] });
-      const wait = Math.max(0, this.#options.down - silence);
-      this.#downTimers.set(node, this.#host.clock.timer(wait, () => this.#gone(node, incarnation, 'down')).unref());
-    }
+    if (member?.state === 'alive') this.#doubt(member, silence);
     this.#checkSync();
+  }
+
+  #doubt({ node, incarnation, link }: Member, silence: number): void {
+    this.#change({ node, incarnation, state: 'suspect', link, add: [], remove: [] });
+    const wait = Math.max(0, this.#options.down - silence);
+    this.#downTimers.set(node, this.#host.clock.timer(wait, () => this.#gone(node, incarnation, 'down')).unref());
   }
 
   /** A member says that it goes. */
@@ -375,6 +381,6 @@ export class Leader {
 }
 
 function bare(member: Member): Omit<MemberEntry, 'subscriptions'> {
-  const { node, incarnation, state, link } = member;
-  return { node, incarnation, state, link };
+  const { node, incarnation, state, link, address } = member;
+  return { node, incarnation, state, link, ...(address !== undefined && { address }) };
 }

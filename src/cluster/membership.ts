@@ -28,14 +28,16 @@ export class Membership {
   readonly #told = new Set<string>();
   /** Those that it is naming, with the ids of their subscriptions: complete when the version moves on. */
   readonly #naming = new Map<string, Set<string>>();
-  #epoch: Epoch = { term: 0, start: 0 };
+  #epoch: Epoch;
   #version = 0;
   #settled = false;
   /** How many pings in a row have told of a version that this node has not got. */
   #behind = 0;
 
-  constructor(host: MembershipHost) {
+  /** @param epoch the highest that this node has heard of. */
+  constructor(host: MembershipHost, epoch: Epoch = { term: 0, start: 0 }) {
     this.#host = host;
+    this.#epoch = epoch;
   }
 
   /** The highest epoch that this node has heard of. */

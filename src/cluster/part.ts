@@ -26,6 +26,12 @@ export class Part {
     return [...this.#instances.values()];
   }
 
+  /** Everything, as one change. */
+  get whole(): PartChange {
+    const about = this.#about;
+    return { add: this.entries, remove: [], durables: [], ...(about && { about }), instances: this.instances };
+  }
+
   change({ add, remove, about, instances = [] }: PartChange): number {
     for (const id of remove) this.#entries.delete(id);
     for (const entry of add) this.#entries.set(entry.id, entry);

@@ -7,6 +7,8 @@ export interface Member {
   state: 'alive' | 'suspect';
   /** Counts the node's links to the leader: when it changes, streams to the node are opened anew. */
   link: number;
+  /** Where it listens. */
+  address?: string;
   /** By the mailbox's id. */
   readonly subscriptions: Map<string, SubscriptionEntry>;
 }
@@ -93,6 +95,7 @@ export class Registry {
       member.link = change.link;
       this.#listener.changed(member);
     }
+    if (change.address !== undefined) member.address = change.address;
     this.#applySubscriptions(member, change);
   }
 
@@ -127,8 +130,8 @@ function wins(entry: DurableEntry, before: DurableEntry): boolean {
 
 /** The whole of a member, as a change that makes it known. */
 export function changeOf(member: MemberEntry): MemberChange {
-  const { node, incarnation, state, link, subscriptions } = member;
-  return { node, incarnation, state, link, add: subscriptions, remove: [] };
+  const { subscriptions, ...rest } = member;
+  return { ...rest, add: subscriptions, remove: [] };
 }
 
 /** How many subscriptions, and how many bytes of patterns, go into one frame. */

@@ -91,6 +91,7 @@ const kinds: Readonly<Record<string, number>> = {
   'dead/': recordKind.dead,
   'reg/': recordKind.registry,
   'plc/': recordKind.placement,
+  lead: recordKind.leadership,
   dl: recordKind.dead,
   node: recordKind.node,
 };

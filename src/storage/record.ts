@@ -21,6 +21,7 @@ export const recordKind = {
   registry: 8,
   spool: 9,
   placement: 10,
+  leadership: 11,
 } as const;
 
 /** Fills in the head of a record whose contents have been written behind it. */

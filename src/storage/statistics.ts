@@ -93,6 +93,9 @@ class Reader {
           this.#wrong('registry', key, 'is of another name than its key says');
         return;
       }
+      case 'lead':
+        this.#fields('node', key, value, recordKind.leadership);
+        return;
       case 'probe':
         return;
       default:

@@ -18,6 +18,7 @@ export interface PeersHost {
   readonly redial: { readonly delay: number; readonly maxDelay: number; readonly timeout: number };
   readonly limits: { readonly connections: number; readonly handshake: number };
   epoch(): Epoch;
+  greeting(): Pick<Hello, 'address' | 'leader' | 'promote'>;
   registryVersion(): number;
   /** A node that has proven itself wants in and its name is free. */
   admit(hello: Hello): Refusal | undefined;
@@ -27,8 +28,12 @@ export interface PeersHost {
   writable(session: Session): void;
   /** An open session has ended, or another one has taken its place. Called once for each `opened`. */
   closed(session: Session, reason: BusError): void;
-  /** The node that is dialled could not be reached or turned this node away; it is dialled again, unless told not to. */
-  unreachable(reason: BusError): void;
+  /**
+   * The node that is dialled could not be reached or turned this node away; the next one is dialled after a while.
+   *
+   * @param hint where the leader listens, as told by who refused this node.
+   */
+  unreachable(reason: BusError, hint: string | undefined): void;
 }
 
 /** The links of a node: accepts them, dials and redials, and keeps one for each other node. */
@@ -40,6 +45,8 @@ export class Peers {
   readonly #openedAt = new WeakMap<Session, number>();
   #listener: Listener | undefined;
   #timer: Timer | undefined;
+  /** Whom to dial; a new one each time that changes, so that what is under way for another one is dropped. */
+  #target: { readonly next: () => Address } | undefined;
   #failures = 0;
   #closed = false;
   #drained: (() => void) | undefined;
@@ -64,9 +71,32 @@ export class Peers {
     return this.#listener.address;
   }
 
-  /** Links to an address, and again whenever the link has gone. */
-  dial(address: Address): void {
-    void this.#dial(address);
+  /** Links to an address, and again whenever the link has gone. @param next the address to try now. */
+  dial(next: () => Address): void {
+    this.#timer?.cancel();
+    this.#target = { next };
+    this.#failures = 0;
+    void this.#dial(this.#target);
+  }
+
+  /** Dials nobody any more. What is linked stays. */
+  stopDialling(): void {
+    this.#timer?.cancel();
+    this.#target = undefined;
+  }
+
+  /** Greets whoever listens at an address, once, and goes again. */
+  greet(address: Address): void {
+    const { transport, redial } = this.#host;
+    transport.dial(address, { timeout: redial.timeout }).then(
+      (connection) => this.#start('dialler', connection, undefined),
+      () => undefined, // nobody is there
+    );
+  }
+
+  /** Closes every link. */
+  drop(reason: BusError): void {
+    for (const session of [...this.#sessions.values()]) session.kill(reason);
   }
 
   /** Stops listening and dialling, sends what waits and closes every link. */
@@ -101,38 +131,44 @@ export class Peers {
     this.#start('listener', connection, undefined);
   }
 
-  async #dial(address: Address): Promise<void> {
+  async #dial(target: { readonly next: () => Address }): Promise<void> {
     const { transport, redial } = this.#host;
+    const address = target.next();
     let connection: Connection;
     try {
       connection = await transport.dial(address, { timeout: redial.timeout });
     } catch (error) {
-      if (this.#closed) return;
+      if (this.#closed || this.#target !== target) return;
       this.#host.unreachable(
         error instanceof BusError
           ? error
           : new BusError('NODE_UNREACHABLE', `${formatAddress(address)} cannot be reached`, { cause: toError(error) }),
+        undefined,
       );
-      this.#redial(address);
+      this.#redial(target);
       return;
     }
-    if (this.#closed) {
+    if (this.#closed || this.#target !== target) {
       connection.open({ data: () => {}, drain: () => {}, closed: () => {} });
       connection.destroy();
       return;
     }
-    this.#start('dialler', connection, address);
+    this.#start('dialler', connection, target);
   }
 
-  #redial(address: Address): void {
-    if (this.#closed) return;
+  #redial(target: { readonly next: () => Address }): void {
+    if (this.#closed || this.#target !== target) return;
     const { clock, redial } = this.#host;
     const { delay, maxDelay } = redial;
     const wait = backoff({ delay, maxDelay, factor: 2, jitter: 0.2 }, ++this.#failures, clock.random());
-    this.#timer = clock.timer(wait, () => void this.#dial(address));
+    this.#timer = clock.timer(wait, () => void this.#dial(target));
   }
 
-  #start(role: 'dialler' | 'listener', connection: Connection, address: Address | undefined): void {
+  #start(
+    role: 'dialler' | 'listener',
+    connection: Connection,
+    target: { readonly next: () => Address } | undefined,
+  ): void {
     const { clock, identity, liveness, limits } = this.#host;
     const session: Session = new Session(role, connection, {
       clock,
@@ -140,13 +176,14 @@ export class Peers {
       liveness,
       handshake: limits.handshake,
       epoch: () => this.#host.epoch(),
+      greeting: () => this.#host.greeting(),
       registryVersion: () => this.#host.registryVersion(),
       admit: (hello) => this.#admit(hello),
       opened: (_, epoch) => this.#opened(session, epoch),
       frame: (_, body) => this.#host.frame(session, body),
       idle: () => this.#host.idle(session),
       writable: () => this.#host.writable(session),
-      closed: (_, reason) => this.#ended(session, reason, address),
+      closed: (_, reason) => this.#ended(session, reason, target),
     });
     this.#connections.add(session);
   }
@@ -162,6 +199,10 @@ export class Peers {
 
   #opened(session: Session, epoch: Epoch): void {
     const { node } = session.peer;
+    if (session.role === 'dialler' && (this.#target === undefined || this.#closed)) {
+      session.kill(new BusError('CLOSED', `nothing is wanted of ${node} any more`));
+      return;
+    }
     this.#openedAt.set(session, this.#host.clock.monotonic());
     const old = this.#sessions.get(node);
     this.#sessions.set(node, session);
@@ -173,7 +214,7 @@ export class Peers {
     this.#host.opened(session, epoch);
   }
 
-  #ended(session: Session, reason: BusError, address: Address | undefined): void {
+  #ended(session: Session, reason: BusError, target: { readonly next: () => Address } | undefined): void {
     this.#connections.delete(session);
     // A link that ends as soon as it has opened is no success: it is not to be dialled ten times a second.
     const { clock, liveness } = this.#host;
@@ -182,12 +223,12 @@ export class Peers {
     if (opened !== undefined) {
       this.#sessions.delete(opened);
       this.#host.closed(session, reason);
-    } else if (address !== undefined && !this.#closed) {
-      this.#host.unreachable(reason);
-    } else if (reason.code !== 'NODE_UNREACHABLE' && !this.#closed) {
+    } else if (target !== undefined && !this.#closed) {
+      this.#host.unreachable(reason, session.hint);
+    } else if (session.role === 'listener' && reason.code !== 'NODE_UNREACHABLE' && !this.#closed) {
       this.#host.log.warn({ remote: session.remote, err: reason }, 'a connection was refused');
     }
-    if (address !== undefined) this.#redial(address);
+    if (target !== undefined) this.#redial(target);
     if (this.#connections.size === 0) this.#drained?.();
   }
 

@@ -17,8 +17,10 @@ export function prove(
   dialler: Greeting,
   listener: Greeting,
 ): Uint8Array {
+  // An end that speaks only version 1 does not know the rest.
+  const extended = Math.min(dialler.protocol[1], listener.protocol[1]) >= 2;
   return createHmac('sha256', secret ?? new Uint8Array(0))
-    .update(JSON.stringify(['mailvan', role, transcript(dialler), transcript(listener)]))
+    .update(JSON.stringify(['mailvan', role, transcript(dialler, extended), transcript(listener, extended)]))
     .digest();
 }
 
@@ -27,7 +29,10 @@ export function sameProof(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
-function transcript(hello: Greeting): unknown[] {
+function transcript(hello: Greeting, extended: boolean): unknown[] {
   const { protocol, cluster, node, incarnation, epoch, maxFrame, nonce } = hello;
-  return [protocol, cluster, node, incarnation, epoch.term, epoch.start, maxFrame, hexOf(nonce)];
+  const known = [protocol, cluster, node, incarnation, epoch.term, epoch.start, maxFrame, hexOf(nonce)];
+  if (!extended) return known;
+  const { address = null, leader = null, promote = null } = hello;
+  return [...known, address, leader, promote];
 }

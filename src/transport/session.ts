@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../core/clock.ts';
 import { BusError, type ErrorCode, errorCodes } from '../core/errors.ts';
 import { Lifecycle, type SessionState, sessionTransitions } from '../core/lifecycle.ts';
 import { FrameDecoder } from '../wire/decoder.ts';
-import { type ControlFrame, decodeFrame, type Epoch, encodeFrame, type Hello, protocolVersion } from '../wire/frame.ts';
+import { type ControlFrame, decodeFrame, type Epoch, encodeFrame, type Hello, protocolRange } from '../wire/frame.ts';
 import { judgeLink, nextLook } from './liveness.ts';
 import { prove, sameProof } from './proof.ts';
 import type { Connection } from './transport.ts';
@@ -20,6 +20,8 @@ export interface Identity {
 export interface Refusal {
   readonly code: ErrorCode;
   readonly detail: string;
+  /** Where to try instead: there the leader listens. */
+  readonly leader?: string;
 }
 
 /** What a session needs of its surroundings. */
@@ -29,6 +31,8 @@ export interface SessionHost {
   readonly liveness: { readonly ping: number; readonly suspect: number };
   /** How long the handshake may take, in milliseconds. */
   readonly handshake: number;
+  /** What else a hello says. */
+  greeting(): Pick<Hello, 'address' | 'leader' | 'promote'>;
   /** The highest epoch that this node has heard of, or leads under. */
   epoch(): Epoch;
   /** Decides over a node that has proven itself; asked by the listening end only. */
@@ -69,6 +73,7 @@ export class Session {
   #writable = true;
   #backlog = 0;
   #reason: BusError | undefined;
+  #hint: string | undefined;
   /** Bytes in both directions since the beginning. */
   readonly bytes = { sent: 0, received: 0 };
 
@@ -81,13 +86,14 @@ export class Session {
     const { cluster, node, incarnation, maxFrame } = identity;
     this.#hello = {
       type: 'hello',
-      protocol: [protocolVersion, protocolVersion],
+      protocol: protocolRange,
       cluster,
       node,
       incarnation,
       epoch: host.epoch(),
       maxFrame,
       nonce: clock.randomBytes(16),
+      ...host.greeting(),
     };
     this.#timer = clock.timer(host.handshake, () =>
       this.kill(
@@ -123,6 +129,11 @@ export class Session {
   /** Whether data may be sent now. Control frames may be sent always. */
   get writable(): boolean {
     return this.#writable && this.state === 'open';
+  }
+
+  /** Where the leader listens, as told by who refused this node. */
+  get hint(): string | undefined {
+    return this.#hint;
   }
 
   /** How long nothing has come in, in milliseconds. */
@@ -231,8 +242,10 @@ export class Session {
 
   #handshake(frame: ControlFrame): void {
     if (this.role === 'dialler') {
-      if (frame.type === 'reject') this.kill(refusal(frame.code, `${this.remote} refused this node: ${frame.detail}`));
-      else if (frame.type === 'challenge' && this.state === 'greeting') this.#answer(frame);
+      if (frame.type === 'reject') {
+        this.#hint = frame.leader;
+        this.kill(refusal(frame.code, `${this.remote} refused this node: ${frame.detail}`));
+      } else if (frame.type === 'challenge' && this.state === 'greeting') this.#answer(frame);
       else if (frame.type === 'welcome' && this.state === 'proving') this.#open(frame.epoch);
       else throw unexpected(frame.type);
     } else if (frame.type === 'hello' && this.state === 'greeting') this.#challenge(frame);
@@ -291,8 +304,9 @@ export class Session {
   #mismatch(hello: Hello): string | undefined {
     const { cluster } = this.#host.identity;
     const [low, high] = hello.protocol;
-    if (low > protocolVersion || high < protocolVersion)
-      return `it speaks protocol ${low} to ${high}, this node ${protocolVersion}`;
+    const [lowest, highest] = protocolRange;
+    if (low > highest || high < lowest)
+      return `it speaks protocol ${low} to ${high}, this node ${lowest} to ${highest}`;
     if (hello.cluster !== cluster) return 'it belongs to another cluster';
     return undefined;
   }

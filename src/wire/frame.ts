@@ -1,27 +1,17 @@
 import { BusError } from '../core/errors.ts';
 import { decodeControl, encodeControl } from './codec.ts';
-import { type About, about, type InstanceReport, type PlacementEntry, placement, report } from './placement-entry.ts';
-import {
-  anything,
-  bytesOf,
-  type Check,
-  count,
-  flag,
-  listOf,
-  long,
-  mapOf,
-  number,
-  oneOf,
-  optional,
-  type PatternEntry,
-  pattern,
-  position,
-  shapeOf,
-  text,
-} from './shapes.ts';
+import { frameShapes } from './frame-shapes.ts';
+import type { About, InstanceReport, PlacementEntry } from './placement-entry.ts';
+import type { Check, PatternEntry } from './shapes.ts';
 
-/** The version of the protocol that this build speaks: the first byte of every frame. */
+/** The layout of frames: the first byte of every one. */
 export const protocolVersion = 1;
+
+/**
+ * The versions of the protocol that this build speaks; two nodes speak the highest that both do. 2 adds what placing and the
+ * succession of leaders need, as members of frames that are there already.
+ */
+export const protocolRange = [1, 2] as const;
 
 /** The second byte of every frame. */
 export const frameType = {
@@ -67,6 +57,12 @@ export interface Hello {
   readonly maxFrame: number;
   /** Random, 16 bytes. */
   readonly nonce: Uint8Array;
+  /** Where it listens. */
+  readonly address?: string;
+  /** Where the leader listens that it heard of last: who leads under a lower term follows that one. */
+  readonly leader?: string;
+  /** The node at the other end is to lead from now on, if this is its name. */
+  readonly promote?: string;
 }
 
 /** One subscription as other nodes know it. */
@@ -124,6 +120,8 @@ export interface MemberEntry {
   readonly state: 'alive' | 'suspect';
   /** Counts the member's links to the leader: when it changes, streams to the member are opened anew. */
   readonly link: number;
+  /** Where it listens. */
+  readonly address?: string;
   readonly subscriptions: readonly SubscriptionEntry[];
 }
 
@@ -134,6 +132,7 @@ export interface MemberChange {
   /** What it is now; the last two remove it. */
   readonly state: 'alive' | 'suspect' | 'down' | 'left';
   readonly link: number;
+  readonly address?: string;
   readonly add: readonly SubscriptionEntry[];
   /** Ids of subscriptions. */
   readonly remove: readonly string[];
@@ -145,7 +144,13 @@ export type ControlFrame =
   | (Omit<Hello, 'type'> & { readonly type: 'challenge'; readonly proof: Uint8Array })
   | { readonly type: 'proof'; readonly proof: Uint8Array }
   | { readonly type: 'welcome'; readonly epoch: Epoch }
-  | { readonly type: 'reject'; readonly code: string; readonly detail: string }
+  | {
+      readonly type: 'reject';
+      readonly code: string;
+      readonly detail: string;
+      /** Where the leader listens. */
+      readonly leader?: string;
+    }
   | { readonly type: 'ping'; readonly version: number }
   | { readonly type: 'leave' }
   | {
@@ -236,6 +241,9 @@ export type PartChange = Omit<ControlFrame & { type: 'part' }, 'type' | 'version
 /** The tag of a {@link ControlFrame}. */
 export type ControlType = ControlFrame['type'];
 
+/** What each frame must hold. */
+const shapes: Record<ControlType, Record<string, Check>> = frameShapes;
+
 const names = new Map(Object.entries(frameType).map(([name, code]) => [code as number, name]));
 
 /** The frame, with its length in front. */
@@ -273,117 +281,3 @@ export function decodeFrame(body: Uint8Array): ControlFrame {
   }
   return { type, ...fields } as ControlFrame; // every field has been checked
 }
-
-const epoch = shapeOf({ term: count, start: count });
-const retry = shapeOf({ attempts: number, delay: number, factor: number, maxDelay: number, jitter: number });
-const subscription = shapeOf({
-  id: text,
-  name: text,
-  pattern,
-  retry,
-});
-const durable = shapeOf({
-  name: text,
-  id: text,
-  version: count,
-  home: text,
-  removed: flag,
-  lost: optional(flag),
-  pattern,
-  policy: shapeOf({
-    retry,
-    limits: shapeOf({
-      messages: count,
-      bytes: count,
-      age: (value) => value === undefined || count(value),
-      overflow: oneOf('block', 'reject', 'drop-oldest', 'drop-newest'),
-      deadLetters: flag,
-    }),
-    latestOnly: oneOf(true, false, 'topic'),
-    filters: listOf(shapeOf({ maxSize: optional(count), minPeriod: optional(count) })),
-    durability: oneOf('fsync', 'os'),
-  }),
-});
-const member = { node: text, incarnation: text, link: count };
-const greeting = {
-  protocol: (value: unknown) => Array.isArray(value) && value.length === 2 && value.every(count),
-  cluster: text,
-  node: text,
-  incarnation: text,
-  epoch,
-  maxFrame: count,
-  nonce: bytesOf(16),
-};
-
-/** What each frame must hold. Members that are not named here are let through: later versions add some. */
-const shapes: Record<ControlType, Record<string, Check>> = {
-  hello: greeting,
-  challenge: { ...greeting, proof: bytesOf(32) },
-  proof: { proof: bytesOf(32) },
-  welcome: { epoch },
-  reject: { code: text, detail: text },
-  ping: { version: count },
-  leave: {},
-  join: {
-    version: count,
-    more: flag,
-    subscriptions: listOf(subscription),
-    durables: listOf(durable),
-    placements: optional(listOf(placement)),
-    about: optional(about),
-    instances: optional(listOf(report)),
-  },
-  part: {
-    version: count,
-    add: listOf(subscription),
-    remove: listOf(text),
-    durables: listOf(durable),
-    about: optional(about),
-    instances: optional(listOf(report)),
-  },
-  synced: { version: count },
-  snapshot: {
-    epoch,
-    version: count,
-    settled: flag,
-    members: listOf(shapeOf({ ...member, state: oneOf('alive', 'suspect'), subscriptions: listOf(subscription) })),
-  },
-  delta: {
-    epoch,
-    from: count,
-    version: count,
-    settled: flag,
-    changes: listOf(
-      shapeOf({
-        ...member,
-        state: oneOf('alive', 'suspect', 'down', 'left'),
-        add: listOf(subscription),
-        remove: listOf(text),
-      }),
-    ),
-    durables: listOf(durable),
-    placements: optional(listOf(placement)),
-  },
-  applied: { version: count },
-  resync: {},
-  open: {
-    stream: count,
-    target: text,
-    incarnation: text,
-    mailbox: text,
-    source: text,
-    origin: text,
-    from: position,
-    kept: optional(flag),
-    only: optional(flag),
-    lasting: optional(flag),
-    consumer: optional(text),
-  },
-  shut: { stream: count },
-  request: { id: count, source: text, target: text, method: text, params: anything },
-  reply: {
-    id: count,
-    target: text,
-    error: optional(shapeOf({ code: text, message: long, reasons: optional(mapOf(text)) })),
-  },
-};

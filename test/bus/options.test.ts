@@ -27,6 +27,7 @@ describe('createBus()', () => {
     assert.ok(node.includes(String(process.pid)));
     assert.deepEqual(rest, {
       capabilities: {},
+      promote: undefined,
       cluster: 'default',
       service: 'default',
       ownService: false,
@@ -166,16 +167,20 @@ describe('createBus()', () => {
     });
   }
 
-  test('listen: only a leader listens; beyond loopback it needs a secret, or insecure', () => {
+  test('listen: only within a cluster; beyond loopback it needs a secret, or insecure', () => {
     const logger = silentLogger;
     assert.throws(
       () => resolve({ logger, listen: 'tcp://127.0.0.1:1' }),
       refusal('OPTION_INVALID', "'listen'", 'leader: true'),
     );
+    const standby = resolve({ logger, leader: 'tcp://10.0.0.1:1900', listen: 'tcp://127.0.0.1:1' });
+    assert.deepEqual([standby.role, standby.listen], ['leaf', { scheme: 'tcp', host: '127.0.0.1', port: 1 }]);
     assert.throws(
-      () => resolve({ logger, leader: 'tcp://10.0.0.1:1900', listen: 'tcp://127.0.0.1:1' }),
-      refusal('OPTION_INVALID', "'listen'", 'only the leader'),
+      () => resolve({ logger, leader: 'tcp://10.0.0.1:1900', listen: 'tcp://10.0.0.2:1' }),
+      refusal('OPTION_INVALID', '"tcp://10.0.0.2:1"', 'secret'),
     );
+    assert.throws(() => resolve({ logger, leader: true, promote: 'b' }), refusal('OPTION_INVALID', "'promote'"));
+    assert.equal(resolve({ logger, leader: 'tcp://10.0.0.1:1900', promote: 'b' }).promote, 'b');
     assert.throws(
       () => resolve({ logger, leader: true, listen: 'tcp://0.0.0.0:1900' }),
       refusal('OPTION_INVALID', '"tcp://0.0.0.0:1900"', 'secret', 'insecure: true'),

@@ -90,7 +90,7 @@ class Net {
           this.ownSynced = version;
         },
       },
-      { node: 'lead', incarnation: 'L', down: 15_000, settle: 7000 },
+      { node: 'lead', incarnation: 'L', down: 15_000, settle: 7000, term: 0 },
     );
     this.placements.onChange(({ name }) => this.leader.placementChanged(name));
   }

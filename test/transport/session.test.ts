@@ -32,6 +32,7 @@ class End {
       identity: this.identity,
       liveness: { ping: 1000, suspect: 3000 },
       handshake: 2000,
+      greeting: () => ({}),
       epoch: () => ({ term: 0, start: 1 }),
       registryVersion: () => 0,
       admit: () => this.refusal,

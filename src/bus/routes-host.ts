@@ -1,0 +1,60 @@
+import { originOf } from '../core/incarnation.ts';
+import type { Link } from './link.ts';
+import type { NetworkHost } from './network-host.ts';
+import type { RemoteRoutesHost } from './remote-routes.ts';
+
+/** What the routes to other nodes need of the network. */
+export interface Ways {
+  path(node: string): Link | undefined;
+  freshNumber(): number;
+  usedNumbers(below: number): void;
+  /** A life of a node is over. */
+  retire(node: string, origin: string): void;
+  /** A durable subscription is new, or another one, or removed. */
+  durableChanged(name: string): void;
+}
+
+/** Everything that the routes to other nodes need. */
+export function routesHost(host: NetworkHost, ways: Ways): RemoteRoutesHost {
+  const { options, incarnation, events, log, router, admin, spools } = host;
+  const { clock, node } = options;
+  const origin = originOf(incarnation);
+  return {
+    node,
+    origin,
+    events,
+    log,
+    router,
+    path: (target) => ways.path(target),
+    freshNumber: () => ways.freshNumber(),
+    usedNumbers: (below) => ways.usedNumbers(below),
+    dropped: (subscription, target, count, reason) =>
+      events.emit({ type: 'message.dropped', subscription, node: target, count, reason }),
+    gone: (target, life) => {
+      ways.retire(target, originOf(life));
+      host.gone(target, life);
+    },
+    relinked: (target) => host.relinked(target),
+    durable: {
+      node,
+      origin,
+      start: host.starts,
+      clock,
+      events,
+      stored: host.stored,
+      get storeError() {
+        return admin.commits.error;
+      },
+      whenStoreOpen: (fn) => admin.commits.whenOpen(fn),
+      path: (target) => ways.path(target),
+      begun: new Set(),
+      spool: (record, outbox) => spools.begin(record, outbox),
+    },
+    earlier: (mailbox) => spools.earlier(mailbox),
+    abandoned: ({ id, lost = false }) => spools.abandon(id, lost),
+    registered: (entry, before) => {
+      ways.durableChanged(entry.name);
+      host.registered(entry, before);
+    },
+  };
+}

@@ -1,0 +1,135 @@
+import { about, placement, report } from './placement-entry.ts';
+import {
+  anything,
+  bytesOf,
+  type Check,
+  count,
+  flag,
+  listOf,
+  long,
+  mapOf,
+  number,
+  oneOf,
+  optional,
+  pattern,
+  position,
+  shapeOf,
+  text,
+} from './shapes.ts';
+
+const epoch = shapeOf({ term: count, start: count });
+const retry = shapeOf({ attempts: number, delay: number, factor: number, maxDelay: number, jitter: number });
+const subscription = shapeOf({
+  id: text,
+  name: text,
+  pattern,
+  retry,
+});
+const durable = shapeOf({
+  name: text,
+  id: text,
+  version: count,
+  home: text,
+  removed: flag,
+  lost: optional(flag),
+  pattern,
+  policy: shapeOf({
+    retry,
+    limits: shapeOf({
+      messages: count,
+      bytes: count,
+      age: (value) => value === undefined || count(value),
+      overflow: oneOf('block', 'reject', 'drop-oldest', 'drop-newest'),
+      deadLetters: flag,
+    }),
+    latestOnly: oneOf(true, false, 'topic'),
+    filters: listOf(shapeOf({ maxSize: optional(count), minPeriod: optional(count) })),
+    durability: oneOf('fsync', 'os'),
+  }),
+});
+const member = { node: text, incarnation: text, link: count, address: optional(text) };
+const greeting = {
+  protocol: (value: unknown) => Array.isArray(value) && value.length === 2 && value.every(count),
+  cluster: text,
+  node: text,
+  incarnation: text,
+  epoch,
+  maxFrame: count,
+  nonce: bytesOf(16),
+  address: optional(text),
+  leader: optional(text),
+  promote: optional(text),
+};
+
+/** What each frame must hold. Members that are not named here are let through: later versions add some. */
+export const frameShapes = {
+  hello: greeting,
+  challenge: { ...greeting, proof: bytesOf(32) },
+  proof: { proof: bytesOf(32) },
+  welcome: { epoch },
+  reject: { code: text, detail: text, leader: optional(text) },
+  ping: { version: count },
+  leave: {},
+  join: {
+    version: count,
+    more: flag,
+    subscriptions: listOf(subscription),
+    durables: listOf(durable),
+    placements: optional(listOf(placement)),
+    about: optional(about),
+    instances: optional(listOf(report)),
+  },
+  part: {
+    version: count,
+    add: listOf(subscription),
+    remove: listOf(text),
+    durables: listOf(durable),
+    about: optional(about),
+    instances: optional(listOf(report)),
+  },
+  synced: { version: count },
+  snapshot: {
+    epoch,
+    version: count,
+    settled: flag,
+    members: listOf(shapeOf({ ...member, state: oneOf('alive', 'suspect'), subscriptions: listOf(subscription) })),
+  },
+  delta: {
+    epoch,
+    from: count,
+    version: count,
+    settled: flag,
+    changes: listOf(
+      shapeOf({
+        ...member,
+        state: oneOf('alive', 'suspect', 'down', 'left'),
+        add: listOf(subscription),
+        remove: listOf(text),
+      }),
+    ),
+    durables: listOf(durable),
+    placements: optional(listOf(placement)),
+  },
+  applied: { version: count },
+  resync: {},
+  open: {
+    stream: count,
+    target: text,
+    incarnation: text,
+    mailbox: text,
+    source: text,
+    origin: text,
+    from: position,
+    kept: optional(flag),
+    only: optional(flag),
+    lasting: optional(flag),
+    consumer: optional(text),
+  },
+  shut: { stream: count },
+  request: { id: count, source: text, target: text, method: text, params: anything },
+  reply: {
+    id: count,
+    target: text,
+    error: optional(shapeOf({ code: text, message: long, reasons: optional(mapOf(text)) })),
+  },
+} satisfies Record<string, Record<string, Check>>;
