@@ -1,5 +1,6 @@
 import type { PlacementTable } from '../cluster/placement-table.ts';
 import type { Member, Registry, RegistryListener } from '../cluster/registry.ts';
+import type { Clock } from '../core/clock.ts';
 import { BusError, describe, toError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { checkName } from '../core/topic.ts';
@@ -42,6 +43,7 @@ export type WatchListener = (event: WatchEvent) => unknown;
 export interface WatchingHost {
   readonly node: string;
   readonly incarnation: string;
+  readonly clock: Clock;
   readonly log: Logger;
   readonly table: PlacementTable;
   /** Who is in the cluster; none where this bus stands alone. */
@@ -136,7 +138,7 @@ export class Watching implements RegistryListener {
     const all = watches.get(name) ?? new Set();
     watches.set(name, all.add(watch));
     // After whoever watches holds what ends it.
-    queueMicrotask(() => {
+    this.#host.clock.immediate(() => {
       if (all.has(watch)) this.#look([watch]);
     });
     return () => {

@@ -128,6 +128,7 @@ export class Wiring {
     this.watching = new Watching({
       node,
       incarnation,
+      clock,
       log,
       table: this.placing.table,
       registry: () => this.network?.registry,
