@@ -82,9 +82,12 @@ export class Attendance {
     if (fence !== undefined) mailbox.admit(fence);
     const key = `${node}/${consumer}`;
     const running = new Set(busy as number[]);
-    for (const earlier of [...(this.#links.get(key) ?? [])]) earlier.end(running);
+    const earlier = [...(this.#links.get(key) ?? [])];
+    // It may come again before it has seen what an earlier stream brings: no number may mean two deliveries.
+    const first = Math.max(from, ...earlier.map(({ next }) => next));
+    for (const each of earlier) each.end(running);
     const { node: source } = this.#host;
-    const route = { source, origin, node, incarnation, consumer, timeout: Math.max(1, timeout), from, fence };
+    const route = { source, origin, node, incarnation, consumer, timeout: Math.max(1, timeout), from: first, fence };
     const attached: ConsumerLink = new ConsumerLink(mailbox, route, wantedOf(credit, newest), () => {
       const left = (this.#links.get(key) ?? []).filter((other) => other !== attached);
       if (left.length === 0) this.#links.delete(key);

@@ -57,6 +57,8 @@ export class RegistryRecords implements Participant {
   }
 
   collect(batch: Batch): void {
+    // Changes are rare, and a name that a power failure makes a node forget could be given away twice.
+    batch.sync ||= !this.#moves.empty;
     this.#moves.collect(batch);
   }
 

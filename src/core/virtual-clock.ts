@@ -98,6 +98,22 @@ export class VirtualClock implements Clock {
     this.#time = end;
   }
 
+  /** Moves on to the next timer, runs it and what that sets off. @returns false, and no time has passed, when there is none. */
+  async step(): Promise<boolean> {
+    await this.settle();
+    for (let next = this.#timers.peek(); next !== undefined; next = this.#timers.peek()) {
+      if (next.run === undefined) {
+        this.#timers.pop(); // it was cancelled
+        continue;
+      }
+      this.#time = Math.max(this.#time, next.due);
+      this.#runDue();
+      await this.settle();
+      return true;
+    }
+    return false;
+  }
+
   #runDue(): boolean {
     let ran = false;
     for (let next = this.#timers.peek(); next !== undefined && next.due <= this.#time; next = this.#timers.peek()) {

@@ -5,6 +5,7 @@ import type { BusOptions } from '../bus/options.ts';
 import { silentLogger } from '../core/log.ts';
 import { VirtualClock } from '../core/virtual-clock.ts';
 import { MemoryNetwork, type MemoryNetworkOptions } from '../transport/memory.ts';
+import { SkewedClock } from './skewed-clock.ts';
 
 /** What {@link TestCluster} takes. */
 export interface TestClusterOptions {
@@ -28,6 +29,8 @@ export interface TestClusterOptions {
 export class TestCluster {
   readonly clock: VirtualClock;
   readonly network: MemoryNetwork;
+  /** By how much a node's calendar is wrong, in milliseconds: set it to have its clock jump. */
+  readonly skews = new Map<string, number>();
   readonly #nodes = new Set<Bus>();
   readonly #address = 'tcp://10.0.0.1:1900';
 
@@ -48,11 +51,12 @@ export class TestCluster {
 
   /** Opens a bus on the host that is named like its node. @param source its store, which outlives it. */
   async open(options: BusOptions, source?: StoreSource): Promise<Bus> {
-    const { clock, network } = this;
+    const { network } = this;
+    const clock = new SkewedClock(this.clock, () => this.skews.get(options.node ?? '') ?? 0);
     const parts = {
       clock,
       transport: network.transport(options.node ?? 'host'),
-      runtime: (name: string) => createVirtualRuntime({ name, clock }),
+      runtime: (name: string) => createVirtualRuntime({ name, clock: this.clock }),
       ...(source === undefined ? {} : { source }),
     };
     const bus = await this.until(Bus.open({ logger: silentLogger, ...options }, parts));
@@ -69,7 +73,7 @@ export class TestCluster {
     promise.then(done, done);
     const end = this.clock.monotonic() + most;
     await this.clock.settle();
-    while (!settled && this.clock.monotonic() < end) await this.clock.advance(1);
+    while (!settled && this.clock.monotonic() < end && (await this.clock.step()));
     if (!settled) throw new Error(`nothing was settled within ${most} virtual milliseconds (seed ${this.clock.seed})`);
     return promise;
   }

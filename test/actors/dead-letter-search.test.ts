@@ -9,8 +9,8 @@ import type { VirtualClock } from '../../src/core/virtual-clock.ts';
 import { MemoryStore } from '../../src/storage/memory.ts';
 import { recordKind, unpackRecord } from '../../src/storage/record.ts';
 import type { StoreOperation } from '../../src/storage/store.ts';
+import { Disk, type Fault } from '../../src/testing/disk.ts';
 import { type Outcome, outcomeOf, refusal, type World, world } from '../core/testbed.ts';
-import { Disk, type Fault } from '../storage/faulty-store.ts';
 import { Life, policyOf } from './durable-bed.ts';
 
 /** The value of a promise that takes as many rounds as it takes. */

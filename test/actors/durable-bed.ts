@@ -20,9 +20,9 @@ import { Router } from '../../src/routing/router.ts';
 import { unpackState } from '../../src/storage/journal-state.ts';
 import { recordKind, unpackRecord } from '../../src/storage/record.ts';
 import { readMessages, readSegment, storedSize } from '../../src/storage/segment.ts';
+import { type Disk, FaultySource } from '../../src/testing/disk.ts';
 import { decodePayload } from '../../src/wire/codec.ts';
 import { LogBook } from '../core/testbed.ts';
-import { type Disk, FaultySource } from '../storage/faulty-store.ts';
 
 /** A mailbox policy with some fields of its own. */
 export function policyOf(

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { unsettledOfKey } from '../../src/actors/delivery-queue.ts';
 import type { Message } from '../../src/core/message.ts';
 import { VirtualClock } from '../../src/core/virtual-clock.ts';
-import { Disk } from '../storage/faulty-store.ts';
+import { Disk } from '../../src/testing/disk.ts';
 import { heldBy, Life, policyOf } from './durable-bed.ts';
 import { DurableRun } from './durable-model.ts';
 

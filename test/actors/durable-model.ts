@@ -6,7 +6,7 @@ import type { Overflow } from '../../src/actors/mailbox.ts';
 import { PermanentError } from '../../src/core/errors.ts';
 import type { Message } from '../../src/core/message.ts';
 import { VirtualClock } from '../../src/core/virtual-clock.ts';
-import { Disk } from '../storage/faulty-store.ts';
+import { Disk } from '../../src/testing/disk.ts';
 import { type Held, heldBy, Life, policyOf } from './durable-bed.ts';
 
 /** What is known of one message that was offered. */

@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { spoolKey, unpackSpool } from '../../src/bus/spool.ts';
 import { BusError } from '../../src/core/errors.ts';
 import { packRecord, recordKind } from '../../src/storage/record.ts';
+import type { Disk } from '../../src/testing/disk.ts';
 import { refusal } from '../core/testbed.ts';
-import type { Disk } from '../storage/faulty-store.ts';
 import { DurableWorld } from './durable-world.ts';
 
 type Options = ConstructorParameters<typeof DurableWorld>[0];
@@ -699,4 +699,33 @@ inWorld('a spool of an earlier life that holds nothing does not hold up those be
   await w.durable('home', 'work', ({ payload }) => void got.push(payload));
   await w.when(() => got.length >= 6);
   assert.deepEqual(got, [0, 1, 2, 3, 4, 5]);
+});
+
+test('a consumer that attaches again before its first stream has opened settles nothing but what it was given', async () => {
+  // The link is cut for longer than a consumer waits, at every moment of its attaching.
+  for (let at = 0; at < 60; at++) {
+    const w = new DurableWorld({ seed: at + 1, delay: { min: 1, max: 8 } });
+    for (const node of ['lead', 'home', 'edge']) await w.start(node, { stored: node === 'home' });
+    const outputs: string[] = [];
+    await w.durable('home', 'out', ({ payload }) => void outputs.push(String(payload)), { pattern: 'out' });
+    await w.durable('home', 'work', null);
+    const subscribed = w.bus('edge').subscribe(
+      't',
+      async ({ payload }, context) => {
+        await new Promise<void>((done) => void w.clock.timer(5, done));
+        await context.publish('out', payload);
+      },
+      { name: 'work', durable: true, concurrency: 2 },
+    );
+    await w.clock.advance(at);
+    w.cut('edge');
+    await w.clock.advance(520);
+    for (let n = 0; n < 6; n++) await w.until(w.bus('home').publish('t', n));
+    w.heal('edge');
+    await w.until(subscribed);
+    await w.when(() => outputs.length >= 6);
+    await w.clock.advance(5_000);
+    assert.deepEqual([...outputs].sort(), ['0', '1', '2', '3', '4', '5'], `cut after ${at} ms`);
+    await w.close();
+  }
 });

@@ -4,7 +4,7 @@ import type { SubscriptionOptions } from '../../src/bus/subscription-options.ts'
 import type { BusEvent, EventOf, EventType } from '../../src/core/events.ts';
 import type { Message } from '../../src/core/message.ts';
 import { TestCluster, type TestClusterOptions } from '../../src/testing/cluster.ts';
-import { Disk, FaultySource } from '../storage/faulty-store.ts';
+import { Disk, FaultySource } from '../../src/testing/disk.ts';
 
 /** A node of a cluster that can be killed and started again over the same disk. */
 export interface Life {

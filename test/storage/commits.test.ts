@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { BusError } from '../../src/core/errors.ts';
 import { VirtualClock } from '../../src/core/virtual-clock.ts';
 import { type Batch, Commits, type Participant } from '../../src/storage/commits.ts';
+import { Disk, FaultySource } from '../../src/testing/disk.ts';
 import { refusal } from '../core/testbed.ts';
-import { Disk, FaultySource } from './faulty-store.ts';
 
 class Part implements Participant {
   readonly name: string;

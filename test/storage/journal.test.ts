@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readSegment, segmentMessages } from '../../src/storage/segment.ts';
+import { Disk } from '../../src/testing/disk.ts';
 import { heldBy, Life, policyOf } from '../actors/durable-bed.ts';
-import { Disk } from './faulty-store.ts';
 
 test('what one commit brings is split into segments that follow one another, and comes back in order', async () => {
   const disk = new Disk();

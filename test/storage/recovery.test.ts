@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { VirtualClock } from '../../src/core/virtual-clock.ts';
+import { Disk } from '../../src/testing/disk.ts';
 import { Life, policyOf } from '../actors/durable-bed.ts';
-import { Disk } from './faulty-store.ts';
 
 /** Longer: MAILVAN_RUNS=500 for so many random backlogs. */
 const runs = Math.max(1, Math.floor(Number(process.env.MAILVAN_RUNS ?? 60) / 20));

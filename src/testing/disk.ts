@@ -1,7 +1,7 @@
-import type { StoreSource } from '../../src/actors/admin.ts';
-import type { Clock } from '../../src/core/clock.ts';
-import { BusError } from '../../src/core/errors.ts';
-import type { KeyRange, Store, StoreOperation } from '../../src/storage/store.ts';
+import type { StoreSource } from '../actors/admin.ts';
+import type { Clock } from '../core/clock.ts';
+import { BusError } from '../core/errors.ts';
+import type { KeyRange, Store, StoreOperation } from '../storage/store.ts';
 
 /** What becomes of the next write: it fails, and the batch stands on the disk or does not. */
 export type Fault = 'applied' | 'lost';
@@ -64,6 +64,8 @@ export interface Behaviour {
   faults: Map<number, Fault>;
   /** How often opening fails before it succeeds. */
   refusals: number;
+  /** There is no room: every write is refused. */
+  full: boolean;
   /** How often a write right after opening fails. */
   scanFaults: number;
 }
@@ -128,6 +130,10 @@ export class FaultyStore implements Store {
     const time = Math.floor(this.#clock.random() * (delay + 1));
     if (time > 0) await new Promise<void>((done) => void this.#clock.timer(time, done));
     if (this.#dead()) await never;
+    if (this.#behaviour.full) {
+      this.#failed = true;
+      throw new BusError('STORE_FULL', 'there is no room on the disk');
+    }
     const fault = faults.get(0);
     this.#behaviour.faults = new Map([...faults].filter(([at]) => at > 0).map(([at, which]) => [at - 1, which]));
     if (fault !== 'lost') this.#disk.apply(operations, sync && fault === undefined);
@@ -158,7 +164,7 @@ export class FaultySource implements StoreSource {
   constructor(disk: Disk, clock: Clock, delay = 0) {
     this.disk = disk;
     this.#clock = clock;
-    this.behaviour = { delay, faults: new Map(), refusals: 0, scanFaults: 0 };
+    this.behaviour = { delay, faults: new Map(), refusals: 0, scanFaults: 0, full: false };
   }
 
   async open(): Promise<Store> {
