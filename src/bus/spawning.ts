@@ -28,18 +28,29 @@ export interface SpawningHost {
   /** The leader: this node itself, another one, or undefined while there is none that can be asked. */
   leader(): string | undefined;
   ask(node: string, method: string, params: unknown, timeout: number): Promise<unknown>;
+  /** Resolves when every member in reach knows what this one, the leader, has decided; after `timeout` milliseconds at the latest. */
+  told(timeout: number): Promise<unknown>;
 }
 
 /** How long the leader may take to answer beside the time that it is given, in milliseconds. */
 const answerTime = 5000;
+/** How many requests that were taken back are remembered. */
+const mostRevoked = 1000;
 /** How long to wait before the leader is asked again, in milliseconds. */
 const again = 50;
 
 /** Asks the leader for what it decides: what runs where. */
 export class Spawning implements PlacementDriver {
   readonly #host: SpawningHost;
-  /** What was asked for and given up, with an unknown outcome: the leader is told, as soon as there is one. */
+  /**
+   * What was asked for in vain, name by id, the latest last. Every leader is told as soon as it is found: one that crashed may
+   * have begun it, and its successor learn of that from others.
+   */
   readonly #revoked = new Map<string, string>();
+  /** Those of which the present leader has not been told. */
+  readonly #untold = new Set<string>();
+  /** What is asked for at the moment: name by id. */
+  readonly #asking = new Map<string, string>();
   #revoking = false;
 
   constructor(host: SpawningHost) {
@@ -80,7 +91,17 @@ export class Spawning implements PlacementDriver {
       await this.#spawnHere(request, wait);
       return;
     }
-    const end = clock.monotonic() + wait;
+    this.#asking.set(id, name);
+    try {
+      await this.#ask(request, clock.monotonic() + wait);
+    } finally {
+      this.#asking.delete(id);
+    }
+  }
+
+  async #ask(request: SpawnRequest, end: number): Promise<void> {
+    const { clock, node } = this.#host;
+    const { name, id } = request;
     let asked = false;
     for (;;) {
       const rest = end - clock.monotonic();
@@ -101,10 +122,29 @@ export class Spawning implements PlacementDriver {
           await new Promise<void>((done) => void clock.timer(again, done));
           continue;
         }
-        if (asked && (unknown || code === 'TIMEOUT' || code === 'CLOSED')) this.#revoke(name, id);
+        if (asked && code !== 'NAME_TAKEN') this.#revoke(name, id);
         throw error;
       }
     }
+  }
+
+  /** The bus closes: what is still asked for is taken back, as far as the leader can be told within `timeout` milliseconds. */
+  async close(timeout: number): Promise<void> {
+    const leader = this.#host.leader();
+    if (leader === undefined) return;
+    const own = leader === this.#host.node;
+    await Promise.all(
+      [...this.#asking].map(async ([id, name]) => {
+        if (own) this.#host.placing.placements.revoke(name, id);
+        else await this.#host.ask(leader, 'placement.revoke', { name, id }, timeout).catch(() => undefined);
+      }),
+    );
+    if (own) await this.#host.told(timeout);
+  }
+
+  /** Whether anything is asked for. */
+  get asking(): boolean {
+    return this.#asking.size > 0;
   }
 
   async tell(name: string, value: unknown, timeout: number): Promise<void> {
@@ -168,7 +208,8 @@ export class Spawning implements PlacementDriver {
 
   /** The leader has been found: what it may have begun in vain is taken back. */
   found(): void {
-    if (this.#revoked.size > 0) void this.#sendRevoked();
+    for (const id of this.#revoked.keys()) this.#untold.add(id);
+    if (this.#untold.size > 0) void this.#sendRevoked();
   }
 
   async #answer(method: string, params: Readonly<Record<string, unknown>>, source: string): Promise<unknown> {
@@ -277,6 +318,8 @@ export class Spawning implements PlacementDriver {
 
   #revoke(name: string, id: string): void {
     this.#revoked.set(id, name);
+    this.#untold.add(id);
+    if (this.#revoked.size > mostRevoked) this.#revoked.delete(this.#revoked.keys().next().value as string); // it is not empty
     void this.#sendRevoked();
   }
 
@@ -284,16 +327,17 @@ export class Spawning implements PlacementDriver {
     if (this.#revoking) return;
     this.#revoking = true;
     try {
-      for (const [id, name] of [...this.#revoked]) {
+      for (const id of this.#untold) {
+        const name = this.#revoked.get(id) ?? '';
         const leader = this.#host.leader();
         if (leader === undefined) return; // told when there is one
         if (leader === this.#host.node) this.#host.placing.placements.revoke(name, id);
         else await this.#host.ask(leader, 'placement.revoke', { name, id }, answerTime);
-        this.#revoked.delete(id);
+        this.#untold.delete(id);
       }
     } catch (err) {
       this.#host.log.debug({ err }, 'the leader was not told what is not wanted any more');
-      this.#host.clock.timer(1000, () => this.found()).unref();
+      this.#host.clock.timer(1000, () => void this.#sendRevoked()).unref();
     } finally {
       this.#revoking = false;
     }

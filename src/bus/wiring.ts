@@ -123,6 +123,10 @@ export class Wiring {
         return leader?.linked === true ? leader.node : undefined;
       },
       ask: async (target, method, params, timeout) => this.ask(target, method, params, timeout),
+      told: async (timeout) => {
+        const late = new Promise<void>((done) => void clock.timer(timeout, done).unref());
+        await Promise.race([this.network?.announce([], []), late]);
+      },
     });
     this.promotion = new Promotion({ node, clock, network: () => this.network });
     this.watching = new Watching({
@@ -234,6 +238,7 @@ export class Wiring {
     this.#closeBy = clock.monotonic() + timeout;
     try {
       await closeAll([
+        ...(this.spawning.asking ? [() => this.spawning.close(Math.min(timeout, 1000))] : []),
         ...(this.placing.leaving() ? [() => this.placing.leave(timeout)] : []),
         () =>
           Promise.all([

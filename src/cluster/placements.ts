@@ -157,7 +157,7 @@ export class Placements {
 
   /** Ends a placement. Resolves when every instance has stopped, or is out of reach. @throws {BusError} `NOT_FOUND`, `TIMEOUT`. */
   async stop(name: string, timeout: number): Promise<void> {
-    const { id } = this.#find(name);
+    const { id } = await this.#known(name, timeout);
     this.#remove(name);
     await this.#until.wait(
       () => this.#host.table.entry(name)?.id !== id || this.#host.table.entry(name)?.assigned.length === 0,
@@ -176,7 +176,7 @@ export class Placements {
   }
 
   async #tell(name: string, value: Uint8Array, timeout: number): Promise<void> {
-    const entry = this.#find(name);
+    const entry = await this.#known(name, timeout);
     const version = (entry.settings?.version ?? 0) + 1;
     this.#write({ ...entry, settings: { version, value } });
     await this.#until.wait(
@@ -204,7 +204,8 @@ export class Placements {
    * @throws {BusError} `NOT_FOUND`, `TIMEOUT`.
    */
   async rebalance(name: string | undefined, lost: boolean, timeout: number): Promise<Move[]> {
-    if (name !== undefined) this.#find(name);
+    if (name === undefined) await this.#settling(timeout);
+    else await this.#known(name, timeout);
     if (lost) this.#departures.lose();
     const entries = [...this.#host.table].filter((each) => !each.removed && (name === undefined || each.name === name));
     const specs = new Map(entries.map((each) => [each.name, each.spec]));
@@ -232,8 +233,18 @@ export class Placements {
     });
   }
 
+  /** A leader that has just come waits for its members first. */
+  #settling(timeout: number): Promise<void> {
+    const late = (): BusError => new BusError('NO_LEADER', 'the leader has just come, and still waits for its members');
+    return this.#until.wait(() => this.#settled, timeout, late);
+  }
+
+  async #known(name: string, timeout: number): Promise<PlacementEntry> {
+    await this.#settling(timeout);
+    return this.#find(name);
+  }
+
   #find(name: string): PlacementEntry {
-    if (!this.#settled) throw new BusError('NO_LEADER', 'the leader has just come and waits for its members');
     const entry = this.#host.table.get(name);
     if (entry === undefined) throw new BusError('NOT_FOUND', `there is no placement '${name}'`);
     return entry;

@@ -20,6 +20,12 @@ interface Seen {
   readonly attempt: number;
 }
 
+/** A handler actor that somebody has asked for. */
+interface Task {
+  state: 'asked' | 'placed' | 'refused' | 'unknown';
+  readonly life: SimulatedLife;
+}
+
 /** How long a publish of this scenario may take, in milliseconds, and how much later its outcome may come. */
 const patience = { timeout: 3_000, slack: 500 };
 
@@ -40,7 +46,7 @@ export class PromiseScenario implements Scenario {
   readonly #repeated = new Set<string>();
   /** Which messages of a key a handler has in hand. */
   readonly #inHand = new Map<string, SimulatedLife>();
-  readonly #tasks = new Map<string, 'asked' | 'placed' | 'refused' | 'unknown'>();
+  readonly #tasks = new Map<string, Task>();
   /** Instances of handler actors that run: `<placement>.<instance>`, and of which life of a node they are. */
   readonly #running = new Set<{
     readonly what: string;
@@ -119,7 +125,7 @@ export class PromiseScenario implements Scenario {
 
   /** Whether everything has come to its end. */
   done(simulation: Simulation): boolean {
-    if (this.#pending > 0 || [...this.#tasks.values()].includes('asked')) return false;
+    if (this.#pending > 0 || [...this.#tasks.values()].some(({ state }) => state === 'asked')) return false;
     if (this.#missing().length > 0) return false;
     if (this.#final === 'no') {
       this.#final = 'begun';
@@ -230,11 +236,12 @@ export class PromiseScenario implements Scenario {
     const life = simulation.life(simulation.pick(simulation.names) ?? '');
     if (life === undefined) return;
     const name = `task-${this.#tasks.size}`;
-    this.#tasks.set(name, 'asked');
+    const task: Task = { state: 'asked', life };
+    this.#tasks.set(name, task);
     // Of what somebody has asked for who has died nothing is known.
     const outcome = (state: 'placed' | 'refused', why = ''): void => {
       simulation.trace(`${life.bus.node}: '${name}' is ${state} ${why}`);
-      this.#tasks.set(name, life.alive ? state : 'unknown');
+      task.state = life.alive ? state : 'unknown';
     };
     life.bus.spawn('task', { name, wait: 8_000 }).then(
       () => outcome('placed'),
@@ -289,11 +296,13 @@ export class PromiseScenario implements Scenario {
     const bus = simulation.life('lead')?.bus;
     if (bus === undefined) return;
     const stored = this.nodes.lead?.store === true;
-    for (const [name, state] of this.#tasks) {
+    for (const [name, { state, life }] of this.#tasks) {
       const instances = bus.placements.list().find((each) => each.name === name)?.instances ?? [];
-      const running = [...this.#running].filter(({ what, life }) => what === `${name}.0` && life.alive);
+      const running = [...this.#running].filter((each) => each.what === `${name}.0` && each.life.alive);
       if (running.length > 1) found.push(`spawn: '${name}' runs ${running.length} times`);
-      if (state === 'refused' && instances.length > 0) found.push(`spawn: '${name}' was refused, and is there`);
+      // Whoever has been refused without knowing what the leader has done takes it back, as long as it lives.
+      if (state === 'refused' && life.alive && instances.length > 0)
+        found.push(`spawn: '${name}' was refused, and is there`);
       if (state === 'placed' && stored && this.#powered && running.length === 0 && instances.length === 0)
         found.push(`spawn: '${name}' was placed, and is gone`);
     }
