@@ -11,6 +11,8 @@ import { noSegment, type Slot } from './slot.ts';
 const most = 10_000;
 /** How long to wait before the disk is read again, after a failure, in milliseconds. */
 const patience = 1000;
+/** How often the calendar is looked at at least: somebody may have put it right. In milliseconds. */
+const glance = 60_000;
 /** Ends a range of keys that begin alike. */
 const end = '~';
 
@@ -197,7 +199,8 @@ export class Parking {
     this.#timer?.cancel();
     this.#timerDue = due;
     if (due === Number.POSITIVE_INFINITY) return;
-    this.#timer = this.#host.clock.timer(Math.max(0, Math.ceil(due - this.#host.clock.now())), this.#look).unref();
+    const wait = Math.max(0, Math.ceil(due - this.#host.clock.now()));
+    this.#timer = this.#host.clock.timer(Math.min(wait, glance), this.#look).unref();
   }
 
   /** When the disk is to be read. */

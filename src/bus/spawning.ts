@@ -113,6 +113,7 @@ export class Spawning implements PlacementDriver {
           const params = { ...request, timeout: rest };
           this.#learn(await this.#host.ask(leader, 'placement.spawn', params, rest + answerTime));
         }
+        if (!this.#asking.has(id)) throw new BusError('CLOSED', `the bus closes: '${name}' was taken back`);
         return;
       } catch (error) {
         const code = error instanceof BusError ? error.code : undefined;
@@ -135,6 +136,7 @@ export class Spawning implements PlacementDriver {
     const own = leader === this.#host.node;
     await Promise.all(
       [...this.#asking].map(async ([id, name]) => {
+        this.#asking.delete(id); // it is taken back, whatever comes of it
         if (own) this.#host.placing.placements.revoke(name, id);
         else await this.#host.ask(leader, 'placement.revoke', { name, id }, timeout).catch(() => undefined);
       }),

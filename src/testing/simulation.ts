@@ -23,7 +23,7 @@ export type FaultKind =
   | 'disk-fails'
   /** A disk takes nothing for a while. */
   | 'disk-full'
-  /** A calendar jumps, by up to an hour. */
+  /** A calendar is put wrong, by up to a minute. */
   | 'clock-jump';
 
 /** Every fault. */
@@ -256,7 +256,7 @@ export class Simulation extends TestCluster {
       }
       case 'clock-jump':
         if (node === undefined) return;
-        this.skews.set(node, (this.skews.get(node) ?? 0) + Math.floor((this.clock.random() - 0.5) * 7_200_000));
+        this.skews.set(node, Math.floor((this.clock.random() - 0.5) * 120_000));
         this.note(`clock-jump ${node}: ${this.skews.get(node)} ms off`);
         return;
     }
