@@ -4,6 +4,7 @@ import type { PartChange } from '../wire/frame.ts';
 import type { About, Assignment, InstanceReport, PlacementEntry, PlacementSpec } from '../wire/placement-entry.ts';
 import { inOrder, keyOf, same } from './assignments.ts';
 import { Departures } from './departures.ts';
+import { PendingNotes } from './pending-notes.ts';
 import { type Candidate, explain, type Move, type Placed, place, rebalance, unfit } from './placement.ts';
 import { specDifferences, unplaceable } from './placement-errors.ts';
 import { following } from './placement-table.ts';
@@ -30,8 +31,9 @@ export class Placements {
   /** Where instances are to go that could stay where they are, by rebalance(). */
   readonly #wanted = new Map<string, string>();
   readonly #revoked = new Set<string>();
-  /** Why instances have no node, as it was told last. */
-  readonly #told = new Map<string, string>();
+  readonly #notes: PendingNotes;
+  /** What was reported before it was known what there is. */
+  readonly #early: { node: string; incarnation: string; report: InstanceReport }[] = [];
   readonly #telling = new Map<string, Promise<unknown>>();
   readonly #until: Until;
   #leading = false;
@@ -42,6 +44,7 @@ export class Placements {
   constructor(host: PlacementsHost) {
     this.#host = host;
     this.#until = new Until(host.clock);
+    this.#notes = new PendingNotes((entry, missing, reasons) => host.pending(entry, missing, reasons));
     this.#departures = new Departures(host.down);
   }
 
@@ -54,6 +57,7 @@ export class Placements {
   /** Who runs what is known now. */
   settle(): void {
     this.#settled = true;
+    for (const { node, incarnation, report } of this.#early.splice(0)) this.#report(node, incarnation, report);
     this.#changed();
   }
 
@@ -63,6 +67,7 @@ export class Placements {
     this.#timer?.cancel();
     this.#until.abandon(reason);
     this.#about.clear();
+    this.#early.length = 0;
     this.#displaced.clear();
     this.#wanted.clear();
   }
@@ -84,7 +89,11 @@ export class Placements {
   /** A node has said what it is, and what has become of instances that were given to it. */
   told({ node, incarnation }: Member, { about, instances = [] }: Pick<PartChange, 'about' | 'instances'>): void {
     if (about !== undefined) this.#about.set(node, { incarnation, about });
-    for (const report of instances) this.#report(node, incarnation, report);
+    for (const report of instances) {
+      // Somebody may still come who knows more of the placement: nothing is written before.
+      if (this.#settled) this.#report(node, incarnation, report);
+      else this.#early.push({ node, incarnation, report });
+    }
     this.#changed();
   }
 
@@ -150,7 +159,7 @@ export class Placements {
 
   /** Whoever asked for something does not want it any more, whether or not it was heard of here. */
   revoke(name: string, id: string): void {
-    if (this.#host.table.get(name)?.id === id) this.#remove(name);
+    if (this.#settled && this.#host.table.get(name)?.id === id) this.#remove(name);
     if (this.#revoked.size >= mostRevoked) this.#revoked.delete([...this.#revoked][0] as string); // it is not empty
     this.#revoked.add(id);
   }
@@ -258,6 +267,7 @@ export class Placements {
   #remove(name: string): void {
     const entry = this.#host.table.get(name);
     if (entry === undefined) return;
+    this.#notes.forget(entry.id);
     const assigned = entry.assigned.map((each) => ({ ...each, state: 'stopping' as const }));
     for (let i = 0; i < entry.spec.instances; i++) {
       this.#wanted.delete(keyOf(entry.id, i));
@@ -335,6 +345,10 @@ export class Placements {
     let next = Number.POSITIVE_INFINITY;
     for (const entry of [...this.#host.table]) {
       const { id, name, spec, owner } = entry;
+      if (!entry.removed && this.#revoked.has(id)) {
+        this.#remove(name); // and looked at again
+        continue;
+      }
       if (owner !== undefined && !entry.removed) {
         const due = this.#departures.lostAt(owner, undefined, members.get(owner.node));
         if (due <= now) this.#remove(name); // and looked at again
@@ -371,7 +385,7 @@ export class Placements {
           generation = following(generation, this.#host.term());
           assigned = [...assigned, this.#assignment(instance, target, generation)];
         }
-        this.#tellPending(entry, startable.length - nodes.length, reasons);
+        this.#notes.note(entry, startable.length - nodes.length, reasons);
       }
       if (generation !== entry.generation || !same(assigned, entry.assigned))
         this.#write({ ...entry, generation, assigned: inOrder(assigned) });
@@ -386,13 +400,5 @@ export class Placements {
     this.#wanted.delete(key);
     const candidate = wanted === undefined ? undefined : candidates.get(wanted);
     return candidate?.state === 'alive' && unfit(spec, candidate) === undefined ? candidate.node : node;
-  }
-
-  #tellPending(entry: PlacementEntry, missing: number, reasons: ReadonlyMap<string, string>): void {
-    const text = missing === 0 ? '' : JSON.stringify([missing, ...reasons]);
-    if ((this.#told.get(entry.id) ?? '') === text) return;
-    if (missing === 0) this.#told.delete(entry.id);
-    else this.#told.set(entry.id, text);
-    this.#host.pending(entry, missing, reasons);
   }
 }
