@@ -7,6 +7,8 @@ const programs = [
   'package',
   'two-hosts',
   'leader-kill',
+  'spawning',
+  'five-nodes',
   'home-away',
   'competing',
   'performance',

@@ -39,6 +39,23 @@ test('a leader that is killed again and again is joined by itself, and every pub
   assert.match(output, /PASS/);
 });
 
+test('a leader that is killed in the middle of spawning: what resolved runs once, and what rejected not at all', {
+  timeout: 240_000,
+}, async () => {
+  const { code, output } = await run('soak/spawning.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});
+
+test('five nodes that are cut off, half heard, unplugged, frozen and restarted heal, and lose and double nothing', {
+  timeout: 240_000,
+}, async (t) => {
+  const { code, output } = await run('soak/five-nodes.ts');
+  assert.equal(code, 0, output);
+  if (/skipped/.test(output)) t.skip(output);
+  else assert.match(output, /PASS/);
+});
+
 test('publisher, home and consumer are killed again and again: nothing is lost, doubled or out of order', {
   timeout: 240_000,
 }, async () => {

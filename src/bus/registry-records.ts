@@ -50,6 +50,11 @@ export class RegistryRecords implements Participant {
     this.#commits.touch(this);
   }
 
+  forgetPlacement(name: string): void {
+    this.#moves.del(`plc/${name}`);
+    this.#commits.touch(this);
+  }
+
   /** Who leads has been decided anew. */
   keepLeadership(leadership: Leadership): void {
     this.#moves.put(leadershipKey, packRecord(recordKind.leadership, leadership));

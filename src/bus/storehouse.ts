@@ -77,6 +77,9 @@ export class Storehouse {
     this.spools = new Spools({ node, clock, log, events, admin, durability, deadLetters: this.deadLetters });
     this.#records = new RegistryRecords(admin.commits, log);
     if (lasting) admin.join(this.#records);
+    host.placements.onDrop((name) => {
+      if (lasting && this.#open) this.#records.forgetPlacement(name);
+    });
     host.placements.onChange((entry) => {
       this.#fence(entry);
       if (lasting && this.#open) this.#records.keepPlacement(entry);

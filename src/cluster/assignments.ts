@@ -12,3 +12,9 @@ export function inOrder(assigned: readonly Assignment[]): Assignment[] {
 export function same(a: readonly Assignment[], b: readonly Assignment[]): boolean {
   return a.length === b.length && a.every((each, i) => each === b[i]);
 }
+
+/** The instances that have no node. */
+export function absent(instances: number, assigned: readonly Assignment[]): number[] {
+  const all = Array.from({ length: instances }, (_, i) => i);
+  return all.filter((i) => !assigned.some(({ instance }) => instance === i));
+}

@@ -79,16 +79,17 @@ export interface Placing {
  * Finds nodes for instances that have none.
  *
  * @param missing how many.
- * @param placed everything that runs or is to run anywhere, this placement's other instances included.
+ * @param placed everything that runs or is to run anywhere, this placement's other instances included; to a load is added
+ *   what has found a node.
  */
 export function place(
   placement: string,
   spec: PlacementSpec,
   missing: number,
-  placed: readonly Placed[],
+  placed: readonly Placed[] | Load,
   candidates: readonly Candidate[],
 ): Placing {
-  const load = new Load(placed);
+  const load = placed instanceof Load ? placed : new Load(placed);
   const nodes: string[] = [];
   while (nodes.length < missing) {
     let best: Candidate | undefined;
@@ -187,7 +188,7 @@ export function rebalance(
 }
 
 /** How many instances each node has: in all, and of each placement. */
-class Load {
+export class Load {
   readonly #all = new Map<string, number>();
   readonly #own = new Map<string, Map<string, number>>();
 

@@ -2,15 +2,16 @@ import type { Timer } from '../core/clock.ts';
 import { BusError } from '../core/errors.ts';
 import type { PartChange } from '../wire/frame.ts';
 import type { About, Assignment, InstanceReport, PlacementEntry, PlacementSpec } from '../wire/placement-entry.ts';
-import { inOrder, keyOf, same } from './assignments.ts';
+import { absent, inOrder, keyOf, same } from './assignments.ts';
 import { Departures } from './departures.ts';
 import { PendingNotes } from './pending-notes.ts';
-import { type Candidate, explain, type Move, type Placed, place, rebalance, unfit } from './placement.ts';
+import { type Candidate, explain, Load, type Move, type Placed, place, rebalance, unfit } from './placement.ts';
 import { specDifferences, unplaceable } from './placement-errors.ts';
 import { following } from './placement-table.ts';
 import type { PlacementsHost, SpawnRequest } from './placements-host.ts';
 import type { Member } from './registry.ts';
 import { Until } from './until.ts';
+import { Wanted } from './wanted.ts';
 
 /** How many moves are under way at most. */
 const mostMoves = 3;
@@ -28,8 +29,7 @@ export class Placements {
   readonly #departures: Departures;
   /** Instances that have lost their node, or are losing it: what starts in their place is a move. */
   readonly #displaced = new Set<string>();
-  /** Where instances are to go that could stay where they are, by rebalance(). */
-  readonly #wanted = new Map<string, string>();
+  readonly #wanted = new Wanted();
   readonly #revoked = new Set<string>();
   readonly #notes: PendingNotes;
   /** What was reported before it was known what there is. */
@@ -157,7 +157,7 @@ export class Placements {
     }
   }
 
-  /** Whoever asked for something does not want it any more, whether or not it was heard of here. */
+  /** Whoever asked for something does not want it any more, whether or not it was heard of here: a member may bring it yet. */
   revoke(name: string, id: string): void {
     if (this.#settled && this.#host.table.get(name)?.id === id) this.#remove(name);
     if (this.#revoked.size >= mostRevoked) this.#revoked.delete([...this.#revoked][0] as string); // it is not empty
@@ -216,7 +216,9 @@ export class Placements {
     if (name === undefined) await this.#settling(timeout);
     else await this.#known(name, timeout);
     if (lost) this.#departures.lose();
-    const entries = [...this.#host.table].filter((each) => !each.removed && (name === undefined || each.name === name));
+    const entries = [...this.#host.table.live()].filter(
+      (each) => !each.removed && (name === undefined || each.name === name),
+    );
     const specs = new Map(entries.map((each) => [each.name, each.spec]));
     const moves = rebalance(specs, this.#placed(), this.candidates());
     for (const { placement, instance, to } of moves) {
@@ -270,7 +272,7 @@ export class Placements {
     this.#notes.forget(entry.id);
     const assigned = entry.assigned.map((each) => ({ ...each, state: 'stopping' as const }));
     for (let i = 0; i < entry.spec.instances; i++) {
-      this.#wanted.delete(keyOf(entry.id, i));
+      this.#wanted.forget(keyOf(entry.id, i));
       this.#displaced.delete(keyOf(entry.id, i));
     }
     this.#write({ ...entry, removed: true, assigned });
@@ -282,7 +284,7 @@ export class Placements {
     incarnation: string,
     { id, instance, generation, state, settings, error }: InstanceReport,
   ): void {
-    const entry = [...this.#host.table].find((each) => each.id === id);
+    const entry = this.#host.table.byId(id);
     const given = entry?.assigned.find((each) => each.instance === instance);
     if (entry === undefined || given === undefined || given.generation !== generation) return;
     if (given.node !== node || given.incarnation !== incarnation) return;
@@ -302,7 +304,7 @@ export class Placements {
 
   /** Everything that runs, or is to. */
   #placed(): Placed[] {
-    return [...this.#host.table].flatMap(({ name, assigned }) =>
+    return [...this.#host.table.live()].flatMap(({ name, assigned }) =>
       assigned.map(({ instance, node }) => ({ placement: name, instance, node })),
     );
   }
@@ -328,7 +330,7 @@ export class Placements {
 
   #moves(): number {
     let count = 0;
-    for (const { id, removed, assigned } of this.#host.table) {
+    for (const { id, removed, assigned } of this.#host.table.live()) {
       if (removed) continue;
       for (const { instance, state } of assigned) {
         if (state === 'stopping' || (state === 'starting' && this.#displaced.has(keyOf(id, instance)))) count++;
@@ -341,24 +343,26 @@ export class Placements {
     const now = this.#host.clock.monotonic();
     const members = new Map([...this.#host.members()].map((each) => [each.node, each]));
     const candidates = new Map(this.candidates().map((each) => [each.node, each]));
+    // One for all of them: made anew for each, it would take a time that grows with the square of their number.
+    const load = new Load(this.#placed());
     let room = mostMoves - this.#moves();
     let next = Number.POSITIVE_INFINITY;
-    for (const entry of [...this.#host.table]) {
+    for (const entry of [...this.#host.table.live()]) {
       const { id, name, spec, owner } = entry;
-      if (!entry.removed && this.#revoked.has(id)) {
+      const ends = owner && !entry.removed ? this.#departures.lostAt(owner, undefined, members.get(owner.node)) : next;
+      if (ends > now) next = Math.min(next, ends);
+      // A member has brought what was taken back, or whom it was for has gone.
+      if (!entry.removed && (ends <= now || this.#revoked.has(id))) {
         this.#remove(name); // and looked at again
         continue;
-      }
-      if (owner !== undefined && !entry.removed) {
-        const due = this.#departures.lostAt(owner, undefined, members.get(owner.node));
-        if (due <= now) this.#remove(name); // and looked at again
-        if (due <= now) continue;
-        next = Math.min(next, due);
       }
       let assigned = entry.assigned.filter((each) => {
         const due = this.#departures.lostAt(each, spec, members.get(each.node));
         if (due > now) next = Math.min(next, due);
-        else if (!entry.removed) this.#displaced.add(keyOf(id, each.instance));
+        else {
+          load.remove(name, each.node);
+          if (!entry.removed) this.#displaced.add(keyOf(id, each.instance));
+        }
         return due > now;
       });
       let { generation } = entry;
@@ -371,17 +375,16 @@ export class Placements {
           room--;
           return { ...each, state: 'stopping' };
         });
-        const absent = Array.from({ length: spec.instances }, (_, i) => i).filter(
-          (i) => !assigned.some(({ instance }) => instance === i),
+        const startable = absent(spec.instances, assigned).filter(
+          (i) => !this.#displaced.has(keyOf(id, i)) || room-- > 0,
         );
-        const startable = absent.filter((i) => !this.#displaced.has(keyOf(id, i)) || room-- > 0);
-        const others = this.#placed().filter(({ placement }) => placement !== name);
-        const own = assigned.map(({ instance, node }) => ({ placement: name, instance, node }));
-        const { nodes, reasons } = place(name, spec, startable.length, [...others, ...own], [...candidates.values()]);
+        const { nodes, reasons } = place(name, spec, startable.length, load, [...candidates.values()]);
         room += startable.slice(nodes.length).filter((i) => this.#displaced.has(keyOf(id, i))).length;
         for (const [i, node] of nodes.entries()) {
           const instance = startable[i] as number; // no more nodes than were asked for
-          const target = this.#target(keyOf(id, instance), node, spec, candidates);
+          const target = this.#wanted.take(keyOf(id, instance), node, spec, candidates);
+          load.remove(name, node);
+          load.add(name, target);
           generation = following(generation, this.#host.term());
           assigned = [...assigned, this.#assignment(instance, target, generation)];
         }
@@ -392,13 +395,5 @@ export class Placements {
     }
     this.#timer?.cancel();
     if (Number.isFinite(next)) this.#timer = this.#host.clock.timer(next - now, () => this.#changed()).unref();
-  }
-
-  /** Where rebalance() wanted an instance, when that is still possible; it has been heeded then. */
-  #target(key: string, node: string, spec: PlacementSpec, candidates: ReadonlyMap<string, Candidate>): string {
-    const wanted = this.#wanted.get(key);
-    this.#wanted.delete(key);
-    const candidate = wanted === undefined ? undefined : candidates.get(wanted);
-    return candidate?.state === 'alive' && unfit(spec, candidate) === undefined ? candidate.node : node;
   }
 }
