@@ -14,6 +14,7 @@ const programs = [
   'performance',
   'routing',
   'hang-and-throw',
+  'isolation',
   'kill',
   'power-loss',
   'full-disk',

@@ -47,6 +47,6 @@ export type { BusState, SubscriptionState } from './core/lifecycle.ts';
 export type { Logger } from './core/log.ts';
 export type { Headers, Message } from './core/message.ts';
 export type { DeadReason, RetryPolicy } from './core/retry.ts';
-export type { ActorContext, HandlerActor, Kind, Kinds } from './hosting/kinds.ts';
+export type { ActorContext, HandlerActor, Kind, Kinds, ModuleKind } from './hosting/kinds.ts';
 export { Pattern, type PatternInput, wildcard } from './routing/pattern.ts';
 export type { Capabilities, CapabilityValue, Condition } from './wire/placement-entry.ts';

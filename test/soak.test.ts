@@ -113,6 +113,14 @@ test('a step whose process is killed at any point has settled and published, or 
   assert.match(output, /PASS/);
 });
 
+test('handlers in processes of their own spin, leak and exit: each ends alone, and the plain one beside them goes on', {
+  timeout: 240_000,
+}, async () => {
+  const { code, output } = await run('soak/isolation.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});
+
 for (const part of ['in-process', 'across']) {
   const missing =
     existsSync(`${root}bench/node_modules`) || strict ? false : 'the peers are not installed: npm ci --prefix bench';

@@ -1,5 +1,5 @@
 import { type BusError, toError } from '../core/errors.ts';
-import { Delivery, type Staged } from './delivery.ts';
+import { Delivery, NotBegun, type Staged } from './delivery.ts';
 import type { DurableMailbox } from './durable-mailbox.ts';
 import type { Fence } from './fences.ts';
 import type { FilterChain } from './filters.ts';
@@ -135,6 +135,10 @@ export class Consumer extends Worker implements MailboxConsumer {
   }
 
   failed(delivery: Delivery, thrown: unknown): void {
+    if (thrown instanceof NotBegun) {
+      this.unseen(delivery);
+      return;
+    }
     this.runner.release(delivery);
     this.#failed++;
     const kind = delivery.message.undecodable ? 'payload' : delivery.state === 'termed' ? 'permanent' : 'error';

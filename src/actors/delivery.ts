@@ -1,4 +1,5 @@
 import { BusError, describe, isPermanent, PermanentError, toError } from '../core/errors.ts';
+import { checkExtension } from '../core/extension.ts';
 import type { DeliveryState } from '../core/lifecycle.ts';
 import type { Logger } from '../core/log.ts';
 import type { Message } from '../core/message.ts';
@@ -47,6 +48,12 @@ export interface Token {
   /** From 1. */
   readonly attempt: number;
 }
+
+/**
+ * Thrown in place of a handler that was not called: the message goes back to where it was, and the attempt does not count.
+ * Whoever throws it has paused the subscription, or closes it: the message would come again at once.
+ */
+export class NotBegun extends BusError {}
 
 /** What is remembered of a message that has failed before. */
 export interface History {
@@ -148,9 +155,7 @@ export class Delivery implements Context {
   }
 
   extend(ms: number): void {
-    if (!(ms > 0 && ms <= maxExtension)) {
-      throw new BusError('OPTION_INVALID', `extend(${String(ms)}): give 1 to ${maxExtension} milliseconds`);
-    }
+    checkExtension(ms);
     if (this.#state === 'running') this.owner.extended(this, ms);
   }
 
@@ -218,8 +223,6 @@ export class Delivery implements Context {
 
 /** How many messages one handler call may stage. */
 const maxStaged = 1000;
-/** The longest extension, in milliseconds: a day. */
-const maxExtension = 86_400_000;
 
 /** A failure as it is stored. */
 export function failureRecord(thrown: unknown, at: number): FailureRecord {

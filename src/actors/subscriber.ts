@@ -4,7 +4,7 @@ import { IdleWaiters } from '../core/idle.ts';
 import type { Message } from '../core/message.ts';
 import { decideRetry } from '../core/retry.ts';
 import { Burial, type BurialHost } from './burial.ts';
-import { Delivery, failureRecord, type Staged } from './delivery.ts';
+import { Delivery, failureRecord, NotBegun, type Staged } from './delivery.ts';
 import type { FilterChain } from './filters.ts';
 import { Mailbox, type MailboxHost } from './mailbox.ts';
 import type { RoomWaiter } from './room.ts';
@@ -143,6 +143,10 @@ export class Subscriber extends Worker implements MailboxHost, BurialHost {
 
   failed(delivery: Delivery, thrown: unknown): void {
     this.runner.release(delivery);
+    if (thrown instanceof NotBegun) {
+      this.#takeBack(delivery);
+      return;
+    }
     this.#tally.failed++;
     const error = toError(thrown);
     const { retry, events, clock } = this.options;
@@ -162,6 +166,16 @@ export class Subscriber extends Worker implements MailboxHost, BurialHost {
       if (this.mailbox.park(next, delay))
         events.emit({ type: 'message.retried', subscription: this.name, id, topic, attempt, delay, error });
     }
+    if (this.#idle.size > 0 || this.closing) this.checkIdle();
+  }
+
+  /** A delivery goes back as if it had never been handed out: nobody has seen it. */
+  #takeBack(delivery: Delivery): void {
+    const { message, attempt, sequence, history, arrivedAt } = delivery;
+    const same = new Delivery(message, this, sequence, attempt, history);
+    same.arrivedAt = arrivedAt;
+    if (this.state === 'closing' || this.state === 'closed') this.dropped(delivery, 'closed');
+    else this.mailbox.putBack(same);
     if (this.#idle.size > 0 || this.closing) this.checkIdle();
   }
 

@@ -9,6 +9,7 @@ import type { EventHub } from '../core/events.ts';
 import { Hosting } from '../hosting/hosting.ts';
 import type { Feed, Identity } from '../hosting/instance.ts';
 import { type ActorContext, Kinds } from '../hosting/kinds.ts';
+import { kindOf } from '../hosting/module-kinds.ts';
 import { decodePayload } from '../wire/codec.ts';
 import type { PartChange } from '../wire/frame.ts';
 import type { Capabilities, PlacementEntry } from '../wire/placement-entry.ts';
@@ -48,7 +49,10 @@ export class Placing implements RegistryListener {
     const { options, incarnation, events } = host;
     const { node, clock, logger: log, role, liveness } = options;
     this.#capabilities = options.capabilities;
-    this.kinds = new Kinds(() => this.#announce());
+    this.kinds = new Kinds(
+      (name, given) => kindOf(name, given, clock),
+      () => this.#announce(),
+    );
     this.placements = new Placements({
       clock,
       table: this.table,
@@ -116,7 +120,7 @@ export class Placing implements RegistryListener {
     const { clock } = this.#host.options;
     const end = clock.monotonic() + timeout;
     if (!this.hosting.empty && this.#network?.leader?.linked === true) await this.drain(false, timeout);
-    await this.hosting.close(Math.max(0, end - clock.monotonic()));
+    await this.hosting.close(Math.max(0, Math.ceil(end - clock.monotonic())));
   }
 
   /**

@@ -1,4 +1,4 @@
-import { Delivery, failureRecord, type Staged } from '../actors/delivery.ts';
+import { Delivery, failureRecord, NotBegun, type Staged } from '../actors/delivery.ts';
 import type { FilterChain } from '../actors/filters.ts';
 import { Worker, type WorkerOptions } from '../actors/worker.ts';
 import { BusError, type ErrorCode, toError } from '../core/errors.ts';
@@ -182,6 +182,10 @@ export class RemoteConsumer extends Worker implements Receiver {
   }
 
   failed(delivery: Delivery, thrown: unknown): void {
+    if (thrown instanceof NotBegun) {
+      this.unseen(delivery);
+      return;
+    }
     this.#inHand.delete(delivery);
     this.runner.release(delivery);
     this.#failed++;

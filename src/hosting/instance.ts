@@ -1,4 +1,4 @@
-import type { Context } from '../actors/delivery.ts';
+import { type Context, NotBegun } from '../actors/delivery.ts';
 import { handlers, type RestartPolicy } from '../actors/restart.ts';
 import type { Handler } from '../actors/subscriber-options.ts';
 import type { Part, PartSpec } from '../actors/supervisor.ts';
@@ -8,6 +8,7 @@ import { BusError, describe, type Receipt, toError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Message } from '../core/message.ts';
 import type { InstanceReport, PlacementEntry } from '../wire/placement-entry.ts';
+import { ProcessEnded } from './ended.ts';
 import type { ActorContext, HandlerActor, Kind } from './kinds.ts';
 
 /** A subscription that an instance consumes. */
@@ -41,6 +42,10 @@ export interface Identity {
 /** How long `onStart`, `onTell` and `onStop` may take, in milliseconds. */
 const patience = 30_000;
 const once: RestartPolicy = { ...handlers, max: 0 };
+/** For failures that are charged to messages, which have their attempts: they bring a wait of up to a second, not the end. */
+const always: RestartPolicy = { ...handlers, max: Number.POSITIVE_INFINITY };
+/** How long an attempt may take unless the placement says otherwise, in milliseconds. */
+const defaultTimeout = 30_000;
 
 /** One instance of a handler actor, from its start to its end. A fresh object of its kind at every restart. */
 export class Instance {
@@ -66,6 +71,10 @@ export class Instance {
   #idle: (() => void) | undefined;
   /** What went wrong before it had an actor that could be told. */
   #first: unknown;
+  /** Whether an actor is being made, and what went wrong with it meanwhile. */
+  #raising = false;
+  #fault: unknown;
+  #policy: RestartPolicy = handlers;
   #stopping: Promise<void> | undefined;
 
   constructor(host: InstanceHost, entry: PlacementEntry, { instance, generation }: Identity, kind: Kind | undefined) {
@@ -108,10 +117,13 @@ export class Instance {
 
   /** Starts it. Never rejects: what goes wrong is reported. */
   async start(): Promise<void> {
+    const policy = (): RestartPolicy => (this.#entry.spec.restart ? this.#policy : once);
     try {
       const part = await this.#host.employ({
         name: `${this.#name}.${this.generation}`,
-        restart: this.#entry.spec.restart ? handlers : once,
+        get restart() {
+          return policy();
+        },
         // The first failure is one like all others: the part stays, and is restarted.
         start: async () => {
           try {
@@ -125,7 +137,10 @@ export class Instance {
         giveUp: (error) => this.#failed(error, ': it is not started again'),
       });
       this.#part = part;
-      if (this.#stopping !== undefined) return;
+      if (this.#stopping !== undefined) {
+        await part.stop(); // nobody else knows it
+        return;
+      }
       if (this.#first !== undefined) this.#fail(this.#first);
     } catch (error) {
       this.#failed(error); // the node closes
@@ -156,6 +171,8 @@ export class Instance {
 
   async #stop(timeout: number): Promise<void> {
     const actor = this.#actor;
+    // What is only being made need not be waited for.
+    if (this.#state !== 'running') this.#life.abort(new BusError('CLOSED', 'this instance has been stopped'));
     try {
       await closeAll([
         () => this.#feed?.close(timeout),
@@ -172,10 +189,28 @@ export class Instance {
 
   /** A fresh object, ready for messages. */
   async #raise(): Promise<void> {
+    this.#raising = true;
+    this.#fault = undefined;
+    this.#policy = handlers;
+    try {
+      await this.#make();
+    } catch (error) {
+      this.#lower('fault');
+      throw error;
+    } finally {
+      this.#raising = false;
+    }
+  }
+
+  async #make(): Promise<void> {
     const { spec } = this.#entry;
     if (this.#kind === undefined) throw new BusError('NOT_FOUND', `this node does not define the kind '${spec.kind}'`);
     if (this.#stopping !== undefined) return;
-    this.#life = new AbortController();
+    const life = new AbortController();
+    this.#life = life;
+    const check = (): void => {
+      if (life.signal.aborted) throw this.#fault ?? life.signal.reason;
+    };
     const actor = await this.#kind(this.#context());
     if (typeof actor !== 'object' || actor === null) {
       throw new BusError('OPTION_INVALID', `the kind '${spec.kind}' made ${describe(actor)}, not an object`);
@@ -189,12 +224,14 @@ export class Instance {
     await this.#inTime('onStart', () => actor.onStart?.());
     this.#settings = await this.#tellTo(actor);
     if (this.#stopping !== undefined) return;
+    check();
     this.#actor = actor;
     if (spec.pattern !== undefined) {
       if (this.#feed === undefined) {
         const { instance, generation } = this;
         this.#feed = await this.#host.feed(this.#entry, { instance, generation }, this.#handle);
         if (this.#stopping !== undefined) await this.#feed.close(0);
+        check();
       } else this.#feed.resume();
     }
     this.#error = undefined;
@@ -215,6 +252,7 @@ export class Instance {
     const { kind, args } = this.#entry.spec;
     const { node, decode, publish } = this.#host;
     const { signal } = this.#life;
+    const { timeout } = this.#entry.spec.options;
     return {
       node,
       kind,
@@ -224,6 +262,7 @@ export class Instance {
       args: args === undefined ? undefined : decode(args),
       log: this.#log,
       signal,
+      timeout: typeof timeout === 'number' ? timeout : defaultTimeout,
       publish: (topic, payload, options): Promise<Receipt> => {
         if (signal.aborted) return Promise.reject(new BusError('CLOSED', `'${placement}' does not run here any more`));
         return publish(topic, payload, options);
@@ -236,7 +275,7 @@ export class Instance {
 
   readonly #handle: Handler = (message, context) => {
     const actor = this.#actor;
-    if (actor === undefined) throw new BusError('ABORTED', `'${this.placement}' is being started again`);
+    if (actor === undefined) throw new NotBegun('ABORTED', `'${this.placement}' is being started again`);
     if (actor.onTell === undefined) return actor.onMessage?.(message, context);
     if (this.#telling !== undefined) return this.#telling.then(() => this.#handle(message, context));
     return this.#counted(actor, message, context);
@@ -278,7 +317,9 @@ export class Instance {
     this.#telling = tell()
       .then(
         () => this.#host.report(this.report),
-        (error: unknown) => this.#fail(error),
+        (error: unknown) => {
+          if (this.#actor === actor) this.#fail(error);
+        },
       )
       .finally(() => {
         this.#telling = undefined;
@@ -314,7 +355,10 @@ export class Instance {
     if (this.#stopping !== undefined) return;
     this.#lower('fault'); // at once: nothing is handled any more by what has failed
     this.#failed(error);
-    if (this.#part === undefined) this.#first ??= error;
+    this.#policy = error instanceof ProcessEnded && error.attempts > 0 ? always : handlers;
+    if (this.#raising)
+      this.#fault = error ?? new Error('it failed'); // which ends that
+    else if (this.#part === undefined) this.#first ??= error;
     else this.#part.fault(error);
   }
 

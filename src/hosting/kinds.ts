@@ -40,36 +40,61 @@ export interface ActorContext {
   publish(topic: string, payload: unknown, options?: StagedOptions): Promise<Receipt>;
   /** Gives this instance up: a fresh one takes its place, unless the placement says `restart: false`. */
   fail(error: unknown): void;
+  /** @internal How long an attempt may take, in milliseconds. */
+  readonly timeout: number;
 }
 
 /** Makes an instance. Called anew at every start: what it keeps is its own. */
 export type Kind = (context: ActorContext) => HandlerActor | Promise<HandlerActor>;
 
+/** A kind that a file makes. */
+export interface ModuleKind {
+  /**
+   * The file, whose default export is a {@link Kind}: an absolute path, one relative to the working directory of the
+   * process, or a `file:` URL.
+   */
+  module: string | URL;
+  /**
+   * `'process'` runs each instance in a process of its own: one that blocks past its attempt's time, leaks, or exits ends
+   * alone, and is started again. `'none'` imports the file into this process. @default 'process'
+   */
+  isolation?: 'process' | 'none';
+  /**
+   * The limit of the process' heap, in MiB, from 16 to 65,536. On Linux its whole memory may be 64 MiB more than that.
+   * @default 128
+   */
+  memory?: number;
+  /** How long the process may take to start, import the file and make its actor, in milliseconds. @default 10_000 */
+  start?: number;
+}
+
 /** The kinds of handler actors that a node can run: registered by name, they never travel as code. */
 export class Kinds {
   readonly #byName = new Map<string, Kind>();
+  readonly #make: (name: string, options: ModuleKind) => Kind;
   readonly #changed: () => void;
 
-  /** @param changed there is one more, or one less. */
-  constructor(changed: () => void) {
+  /**
+   * @param make the kind that a file has.
+   * @param changed there is one more, or one less.
+   */
+  constructor(make: (name: string, options: ModuleKind) => Kind, changed: () => void) {
+    this.#make = make;
     this.#changed = changed;
   }
 
   /**
    * Registers a kind on this node: from now on placements of it may come here.
    *
-   * @throws {BusError} `NAME_INVALID`, `NAME_TAKEN`, `OPTION_INVALID`.
+   * @param kind a function that makes an actor in this process, or a file that has one, by default for processes of its own.
+   * @throws {BusError} `NAME_INVALID`, `NAME_TAKEN`, `OPTION_INVALID`, also for a file that does not exist.
+   * @example bus.handlers.define('resize', { module: './resize.js', memory: 256 })
    */
-  define(name: string, kind: Kind): void {
+  define(name: string, kind: Kind | ModuleKind): void {
     checkName('kind', name);
-    if (typeof kind !== 'function') {
-      throw new BusError(
-        'OPTION_INVALID',
-        `the kind '${name}' is ${describe(kind)}, not a function that makes an actor`,
-      );
-    }
+    const made = typeof kind === 'function' ? kind : this.#make(name, kind);
     if (this.#byName.has(name)) throw new BusError('NAME_TAKEN', `this node defines the kind '${name}' already`);
-    this.#byName.set(name, kind);
+    this.#byName.set(name, made);
     this.#changed();
   }
 
