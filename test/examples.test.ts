@@ -205,6 +205,30 @@ describe('the examples', { concurrency: 3 }, () => {
     assert.equal((await hub.ends()).code, 0);
   });
 
+  it('9-placement moves an actor to a node that fits when its node is killed', async (t) => {
+    const child = example(t, 'examples/9-placement.ts');
+    await child.says('stdout', 'lead: killing');
+    const { code, stdout, stderr } = await child.ends();
+    assert.equal(code, 0, stdout + stderr);
+    assert.match(stdout, /lead: shed does not: it has no capability 'gpu', wanted is at least 1\n/);
+    const [, first = ''] = /^(attic|cellar): resizes first\.png$/m.exec(stdout) ?? [];
+    const second = first === 'attic' ? 'cellar' : 'attic';
+    assert.ok(stdout.includes(`lead: killing ${first} (SIGKILL)\n`), stdout);
+    assert.match(stdout, new RegExp(`^${second}: the resizer starts, generation 2, args {"width":800}$`, 'm'));
+    assert.match(stdout, new RegExp(`^${second}: resizes second\\.png$`, 'm'));
+    assert.match(stdout, new RegExp(`^${second}: the resizer stops$`, 'm'));
+  });
+
+  it('10-rolling-restart restarts every node while messages flow, and loses nothing', async (t) => {
+    const child = example(t, 'examples/10-rolling-restart.ts');
+    for (const node of ['worker-1', 'worker-2', 'lead']) await child.says('stdout', `${node} is restarted;`);
+    const { code, stdout, stderr } = await child.ends();
+    assert.equal(code, 0, stdout + stderr);
+    const [, published, handled] = /^published (\d+), handled (\d+), lost 0, /m.exec(stdout) ?? [];
+    assert.equal(published, handled, stdout);
+    assert.ok(Number(published) > 0, stdout);
+  });
+
   it('the demo kills and restarts a consumer, and its sums add up', async (t) => {
     const { code, stdout, stderr } = await example(t, 'examples/demo.ts', '--brief').ends();
     assert.equal(code, 0, stdout + stderr);

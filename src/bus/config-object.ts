@@ -65,6 +65,22 @@ export function object<M extends Members, R extends keyof M & string = never, O 
   };
 }
 
+/** An object with members of any name that is right, all of one kind. */
+export function map<T>(description: string, name: Rule<string>, member: Rule<T>): Rule<Readonly<Record<string, T>>> {
+  const { description: _, ...names } = name.schema;
+  return {
+    schema: { description, type: 'object', propertyNames: names, additionalProperties: member.schema },
+    check: (value, place) => {
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+        throw place.problem(`${describe(value)} must be an object: { … }`);
+      }
+      return Object.fromEntries(
+        Object.entries(value).map(([key, each]) => [name.check(key, place), member.check(each, place.member(key))]),
+      );
+    },
+  };
+}
+
 function strangerText(name: string, known: readonly string[], elsewhere: Readonly<Record<string, string>>): string {
   const reason = Object.hasOwn(elsewhere, name) ? elsewhere[name] : undefined;
   if (reason !== undefined) return `there is no '${name}' here: ${reason}`;

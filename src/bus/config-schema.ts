@@ -1,4 +1,4 @@
-import { object } from './config-object.ts';
+import { map, object } from './config-object.ts';
 import { type Checked, choice, either, flag, type JsonSchema, list, number, text } from './config-rules.ts';
 
 /** The same names that `checkName()` lets through; a test compares the two. */
@@ -62,6 +62,24 @@ const busLimits = object('The bounds of this node.', {
   deadLetters: number('How many dead letters are kept.'),
   deadLetterBytes: number('How many bytes of dead letters are kept.'),
 });
+
+const capability = either(
+  'What it is.',
+  flag('Whether the node can do it.'),
+  either(
+    'A number or a text.',
+    number('How much of it there is, say.', { whole: false }),
+    text('Which one it is, say.', { says: 'must be true, false, a number, or a text that is not empty' }),
+    (value) => typeof value === 'number',
+  ),
+  (value) => typeof value === 'boolean',
+);
+
+const capabilities = map(
+  'What this node can do, by name, for placements that ask for it.',
+  name('The name of a capability.'),
+  capability,
+);
 
 const store = object(
   'Where durable mailboxes are kept. A node without a store keeps everything in memory.',
@@ -167,6 +185,7 @@ export const configRule = object(
     liveness,
     redial,
     limits: busLimits,
+    capabilities,
     store,
     subscriptions: list('The durable subscriptions. No two bear the same name.', subscription),
   },

@@ -50,7 +50,17 @@ function explained(error: unknown): Failure {
 
 /** What it would open, for a program. The secret is not part of it, but whether there is one. */
 function factsOf({ file, bus, subscriptions }: BusConfig): Record<string, unknown> {
-  const { node, cluster = 'default', service = 'default', leader, listen, dataDir, durability, secret } = bus;
+  const {
+    node,
+    cluster = 'default',
+    service = 'default',
+    leader,
+    listen,
+    dataDir,
+    durability,
+    secret,
+    capabilities,
+  } = bus;
   return {
     file,
     role: roleOf(bus),
@@ -62,6 +72,7 @@ function factsOf({ file, bus, subscriptions }: BusConfig): Record<string, unknow
     secret: secret !== undefined,
     dataDir,
     durability,
+    capabilities,
     subscriptions: subscriptions.map(({ name, pattern }) => ({ name, pattern: pattern.text })),
   };
 }

@@ -64,11 +64,13 @@ export async function connect(
   command: string,
   options: ConnectionOptions,
   leading?: Leading,
-  more: Pick<BusOptions, 'service'> = {},
+  more: Pick<BusOptions, 'service' | 'capabilities' | 'dataDir'> = {},
 ): Promise<Bus> {
   const secret = secretOf(options);
+  // A store knows the name of its node.
+  const node = options.node ?? (more.dataDir === undefined ? `cli-${command}-${process.pid}-${suffix()}` : undefined);
   const bus: BusOptions = {
-    node: options.node ?? `cli-${command}-${process.pid}-${suffix()}`,
+    ...(node === undefined ? {} : { node }),
     leader: leading?.lead === true ? true : (options.leader ?? process.env.MAILVAN_LEADER ?? 'tcp://127.0.0.1:1900'),
     logger: pino({ level: levelOf(options), base: {}, name: 'mailvan' }, pino.destination({ dest: 2, sync: true })),
     ...(options.cluster === undefined ? {} : { cluster: options.cluster }),

@@ -67,6 +67,8 @@ const hints: Partial<Record<ErrorCode, string>> = {
   MAILBOX_FULL: "a subscriber is behind: 'mailvan status' shows which; repeat the command when it has caught up",
   TIMEOUT: "give it longer by --timeout, or look who is behind by 'mailvan status'",
   PAYLOAD_TOO_LARGE: 'a payload takes at most 1 MiB: split it, or send a reference to it',
+  UNPLACEABLE:
+    "change what it asks for, or have a node define the kind; 'mailvan nodes ls' shows what there is, --pending waits for it",
   ADDRESS_IN_USE: 'another process listens there: stop it, or choose another --listen (port 0 takes a free one)',
 };
 
@@ -77,7 +79,7 @@ export function failureOf(thrown: unknown, exitCode?: ExitCode): Failure {
   if (!(error instanceof BusError)) {
     return new Failure({ code: 'FAILED', message: error.message, exitCode: exitCodes.failed, trace: error.stack });
   }
-  const { code, message, retryable, receipt, failures } = error;
+  const { code, message, retryable, receipt, failures, reasons } = error;
   return new Failure({
     code,
     message: `${message} [${code}]`,
@@ -87,6 +89,7 @@ export function failureOf(thrown: unknown, exitCode?: ExitCode): Failure {
       retryable,
       ...(receipt === undefined ? {} : { receipt }),
       ...(failures === undefined ? {} : { failures }),
+      ...(reasons === undefined ? {} : { reasons }),
     },
   });
 }

@@ -7,6 +7,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     'mailvan run --lead ./orders.js',
     'mailvan run --lead --listen tcp://10.0.8.1:1900 --secret-file ./secret ./orders.js',
     'mailvan run --leader tcp://10.0.8.1:1900 --secret-file ./secret ./invoices.js',
+    'mailvan run --data ./data --capabilities region=eu,gpu=2 ./kinds.js',
   ],
   pub: [
     "mailvan pub orders.created 'hello'",
@@ -42,6 +43,21 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     'mailvan store backup monday --connect tcp://10.0.8.1:1900 --node orders-1',
     'mailvan store stats --data ./data --json',
   ],
+  nodes: [
+    'mailvan nodes ls',
+    'mailvan nodes info writer-1 --json',
+    'mailvan nodes drain writer-1 --timeout 2m',
+    'mailvan nodes drain writer-1 --undo',
+  ],
+  actors: [
+    'mailvan actors ls',
+    'mailvan actors tree',
+    "mailvan actors spawn writer --name orders --pattern 'orders\\..*' --durable --where region=eu --where 'gpu>=2'",
+    "mailvan actors explain writer --where 'region=eu|us' --where '!spot'",
+    'mailvan actors rebalance orders',
+    'mailvan actors stop orders',
+  ],
+  top: ['mailvan top --interval 500ms', 'mailvan top --once'],
   config: ['mailvan config check', 'mailvan config check deploy/mailvan.config.json --json', 'mailvan config schema'],
 };
 
@@ -94,8 +110,9 @@ export async function overallHelp(
     '',
     ...rows,
     '',
-    '`run`, `pub`, `sub` and `status` join the leader at --leader, at MAILVAN_LEADER, or at tcp://127.0.0.1:1900.',
-    '`init` and `mailbox` open the folder of a node that does not run, or join a cluster by --connect.',
+    '`run`, `pub`, `sub`, `status`, `nodes`, `actors` and `top` join the leader at --leader, at MAILVAN_LEADER, or at',
+    'tcp://127.0.0.1:1900.',
+    '`init`, `mailbox`, `dlq` and `store` open the folder of a node that does not run, or join a cluster by --connect.',
     '',
     'EXAMPLES',
     '',

@@ -2,18 +2,16 @@ import { defineCommand } from 'citty';
 import type { Bus } from '../bus/bus.ts';
 import type { MailboxInfo, MailboxStats } from '../bus/mailbox-control.ts';
 import type { PeekedMessage } from '../bus/peeking.ts';
-import { nearest } from '../core/spelling.ts';
 import { wildcard } from '../routing/pattern.ts';
+import { type Actions, checkAction } from './actions.ts';
 import { readCount } from './arguments.ts';
-import { misuse } from './failure.ts';
 import type { Invocation } from './invocation.ts';
 import { openFor, openingArguments } from './opening.ts';
 import { plain, portable } from './rendering.ts';
 import { numberOf, tableOf } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
-/** What each action takes beside its own name. */
-const actions: Readonly<Record<string, readonly ('name' | 'pattern')[]>> = {
+const actions: Actions = {
   ls: [],
   stats: ['name'],
   peek: ['name'],
@@ -22,7 +20,6 @@ const actions: Readonly<Record<string, readonly ('name' | 'pattern')[]>> = {
   add: ['name', 'pattern'],
   rm: ['name'],
 };
-const help = "'mailvan mailbox --help' tells more";
 
 /** `mailvan mailbox <action> [name] [pattern]` */
 export const mailbox = defineCommand({
@@ -49,7 +46,7 @@ export const mailbox = defineCommand({
   run: async ({ args, data }) => {
     const { terminal } = data as Invocation; // main.ts hands it to every command
     const { action, name = '', pattern = '' } = args;
-    checkAction(action, args.name, args.pattern);
+    checkAction('mailbox', actions, action, { name: args.name, pattern: args.pattern });
     const limit = args.limit === undefined ? 20 : readCount('--limit', args.limit, 1);
     const { bus } = await openFor('mailbox', args, { makes: action === 'add', reads: false });
     try {
@@ -71,21 +68,6 @@ export const mailbox = defineCommand({
     }
   },
 });
-
-function checkAction(action: string, name: string | undefined, pattern: string | undefined): void {
-  const takes = Object.hasOwn(actions, action) ? actions[action] : undefined;
-  if (takes === undefined) {
-    const near = nearest(action, Object.keys(actions));
-    const hint = near === undefined ? '' : `; did you mean ${near}?`;
-    throw misuse(`mailbox has no action ${JSON.stringify(action)}${hint}`, help);
-  }
-  const given = { name, pattern };
-  for (const slot of ['name', 'pattern'] as const) {
-    const needed = takes.includes(slot);
-    if (needed && given[slot] === undefined) throw misuse(`<${slot}> is missing`, help);
-    if (!needed && given[slot] !== undefined) throw misuse(`${action} takes no ${slot}`, help);
-  }
-}
 
 interface Changes {
   readonly pattern: Parameters<Bus['mailboxes']['add']>[0]['pattern'];

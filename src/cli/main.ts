@@ -19,6 +19,9 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   mailbox: async () => (await import('./mailbox.ts')).mailbox,
   dlq: async () => (await import('./dlq.ts')).dlq,
   store: async () => (await import('./store.ts')).store,
+  nodes: async () => (await import('./nodes.ts')).nodes,
+  actors: async () => (await import('./actors.ts')).actors,
+  top: async () => (await import('./top.ts')).top,
 };
 
 const isHelp = (argument: string | undefined): boolean => argument === '--help' || argument === '-h';

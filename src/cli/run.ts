@@ -5,14 +5,15 @@ import type { Bus } from '../bus/bus.ts';
 import type { BusStatus } from '../bus/status.ts';
 import { closeAll, deferred } from '../core/async.ts';
 import { systemClock } from '../core/clock.ts';
-import { describe } from '../core/errors.ts';
+import { BusError, describe } from '../core/errors.ts';
 import { connect, connectionArguments } from './connection.ts';
+import { capabilitiesOf } from './constraints.ts';
 import { exitCodes, Failure, misuse } from './failure.ts';
 import type { Invocation } from './invocation.ts';
 import { watch } from './notices.ts';
 import { listenForStop } from './signals.ts';
 
-/** What a module exports by default: defines subscriptions, and may return what is to be called at the end. */
+/** What a module exports by default: defines subscriptions and kinds of handler actors, and may return what is to be called at the end. */
 export type Definition = (bus: Bus) => unknown;
 
 /** How long what the module returned may take at the end, in milliseconds; the bus then has as long again. */
@@ -20,7 +21,7 @@ const closingTime = 30_000;
 
 /** `mailvan run <module>` */
 export const run = defineCommand({
-  meta: { name: 'run', description: 'Run the subscriptions that a module defines, until a signal ends it' },
+  meta: { name: 'run', description: 'Run the subscriptions and kinds that a module defines, until a signal ends it' },
   args: {
     module: {
       type: 'positional',
@@ -34,15 +35,35 @@ export const run = defineCommand({
       description: 'With --lead: where to listen (else tcp://127.0.0.1:1900)',
     },
     insecure: { type: 'boolean', description: 'With --lead: allow other machines without a secret' },
+    data: {
+      type: 'string',
+      valueHint: 'folder',
+      description:
+        "This node's dataDir, for durable mailboxes and what it forwards (else it keeps everything in memory)",
+    },
+    capabilities: {
+      type: 'string',
+      valueHint: 'k=v,k2=v2',
+      description: 'What this node can do, for placements that ask for it: true, false, numbers or text',
+    },
     ...connectionArguments,
   },
   run: async ({ args, data }) => {
-    const { terminal } = data as Invocation; // main.ts hands it to every command
-    const { lead = false, listen, insecure = false } = args;
+    const { terminal, given } = data as Invocation; // main.ts hands it to every command
+    const { lead = false, listen, insecure = false, data: dataDir } = args;
     if (!lead && listen !== undefined) throw misuse('--listen is for the leader', 'add --lead, or leave it out');
     if (lead && args.leader !== undefined) throw misuse('a node cannot lead and join: give --lead or --leader');
+    const capabilities = capabilitiesOf(given.values('capabilities'));
     const define = await definitionOf(args.module);
-    const bus = await connect('run', args, { lead, listen, insecure });
+    const bus = await connect(
+      'run',
+      args,
+      { lead, listen, insecure },
+      {
+        capabilities,
+        ...(dataDir === undefined ? {} : { dataDir }),
+      },
+    );
     const stop = listenForStop();
     let end: unknown;
     try {
@@ -51,14 +72,16 @@ export const run = defineCommand({
       const status = await bus.status();
       const subscriptions = status.subscriptions.map(({ name, pattern }) => ({ name, pattern }));
       const { node, role, cluster, address, leader } = status;
-      terminal.note(greetingOf(status), {
-        running: { node, role, cluster, address, leader: leader?.node, subscriptions },
+      const kinds = bus.handlers.names;
+      terminal.note(greetingOf(status, kinds), {
+        running: { node, role, cluster, address, leader: leader?.node, subscriptions, kinds },
       });
       const reason = await stop.asked;
       if (reason === 'idle') throw closedByItself();
       terminal.note(`${reason}: closing; a second one ends it at once`, { closing: reason });
     } finally {
-      await closeAll([() => callEnd(end), () => bus.close({ timeout: closingTime })]);
+      // What the module ends may still be needed by the actors that run here: they leave first.
+      await closeAll([() => handOver(bus), () => callEnd(end), () => bus.close({ timeout: closingTime })]);
       stop.end();
     }
   },
@@ -86,12 +109,21 @@ async function definitionOf(module: string): Promise<Definition> {
   );
 }
 
-function greetingOf({ node, cluster, address, leader, subscriptions }: BusStatus): string {
+function greetingOf({ node, cluster, address, leader, subscriptions }: BusStatus, kinds: readonly string[]): string {
   const place = address === undefined ? `follows ${leader?.node} in` : `leads`;
   const where = address === undefined ? '' : ` at ${address}`;
   const names = subscriptions.map(({ name, pattern }) => `\n  ${name}  ${pattern}`).join('');
   const count = `${subscriptions.length} subscription${subscriptions.length === 1 ? '' : 's'}`;
-  return `${node} ${place} cluster '${cluster}'${where}, with ${count}; Ctrl-C ends${names}`;
+  const defined = kinds.length === 0 ? '' : ` and the kind${kinds.length === 1 ? '' : 's'} ${kinds.join(', ')}`;
+  return `${node} ${place} cluster '${cluster}'${where}, with ${count}${defined}; Ctrl-C ends${names}`;
+}
+
+/** Has other nodes take over the handler actors that run here. What does not make it in time, `close()` ends. */
+async function handOver(bus: Bus): Promise<void> {
+  if (bus.handlers.names.length === 0 || bus.state !== 'running') return;
+  await bus.placements.drain(bus.node, { timeout: closingTime }).catch((error: unknown) => {
+    if (!(error instanceof BusError) || error.code !== 'TIMEOUT') throw error;
+  });
 }
 
 async function callEnd(end: unknown): Promise<void> {

@@ -12,6 +12,7 @@ export class Terminal {
   readonly #broken: Deferred<void> = deferred();
   #isBroken = false;
   #progress = false;
+  #drawn = false;
 
   constructor(json: boolean, out: Output = process.stdout, err: Output = process.stderr) {
     this.json = json;
@@ -40,6 +41,36 @@ export class Terminal {
   get hasColours(): boolean {
     const { NO_COLOR, TERM } = process.env;
     return this.#out.isTTY === true && (NO_COLOR === undefined || NO_COLOR === '') && TERM !== 'dumb';
+  }
+
+  /** Sets a text apart, where stdout takes colours. */
+  readonly strong = (text: string): string => (this.hasColours ? `\u001b[1m${text}\u001b[22m` : text);
+
+  /** Whether stdout is a screen that can be drawn on, and a person looks at it. */
+  get isScreen(): boolean {
+    return this.#out.isTTY === true && !this.json && process.env.TERM !== 'dumb';
+  }
+
+  /** How many lines the screen has. */
+  get rows(): number {
+    return this.#out.rows > 0 ? this.#out.rows : 24;
+  }
+
+  /** Draws lines over what stood on the screen before; what is too wide or too much is left out. */
+  draw(lines: readonly string[]): void {
+    this.clear();
+    if (this.#isBroken) return;
+    const begin = this.#drawn ? '\u001b[H' : '\u001b[?25l\u001b[?7l\u001b[H\u001b[2J';
+    this.#drawn = true;
+    const text = lines.slice(0, this.rows - 1).map((line) => `${line}\u001b[K\n`);
+    this.#out.write(`${begin}${text.join('')}\u001b[J`);
+  }
+
+  /** Leaves what was drawn last on the screen, and goes on below it. */
+  endDrawing(): void {
+    if (!this.#drawn) return;
+    this.#drawn = false;
+    this.#out.write('\u001b[?7h\u001b[?25h');
   }
 
   /** Prints a result. @returns a promise when the reader is slower than we are: wait for it before printing more. */

@@ -44,6 +44,7 @@ describe('loadConfig()', () => {
         liveness: { ping: 1 },
         redial: { delay: 2 },
         limits: { deadLetterBytes: 3 },
+        capabilities: { writer: true, gpu: 1.5, region: 'eu' },
       },
     };
     const filters = [{ maxSize: 10 }, { minPeriod: 20 }];
@@ -153,6 +154,11 @@ describe('loadConfig()', () => {
       [{ limits: { frame: 1.5 } }, 'limits.frame: 1.5 must be a whole number'],
       [{ insecure: 'yes' }, 'insecure: "yes" must be true or false'],
       [{ store: {} }, "store: 'folder' is missing"],
+      [{ capabilities: ['writer'] }, 'capabilities: an array of 1 must be an object: { … }'],
+      [
+        { capabilities: { region: null } },
+        'capabilities.region: null must be true, false, a number, or a text that is not empty',
+      ],
       [{ store: { folder: 'x', durability: 'none' } }, 'store.durability: "none" must be "fsync" or "os"'],
       [{ subscriptions: { orders } }, 'subscriptions: an object must be a list: [ … ]'],
       [{ subscriptions: [{ name: 'a' }] }, "subscriptions[0]: 'pattern' is missing"],
@@ -170,6 +176,10 @@ describe('loadConfig()', () => {
     assert.match(await problemOf({ leader: false }), /^leader: false must be true or an address such as/);
     assert.match(await problemOf({ listen: 'tcp://a:99999' }), /^listen: address "tcp:.* has the port 99999/);
     const badName = { subscriptions: [{ ...orders, name: 'a b' }] };
+    assert.match(
+      await problemOf({ capabilities: { 'a b': 1 } }, 'NAME_INVALID'),
+      /^capabilities: "a b" must be 1 to 128/,
+    );
     assert.match(await problemOf(badName, 'NAME_INVALID'), /^subscriptions\[0\]\.name: "a b" must be 1 to 128/);
   });
 

@@ -31,8 +31,10 @@ describe('mailvan config', { concurrency: 3 }, () => {
 
   it('check tells a program the same, but never the secret', async (t) => {
     const leader = 'tcp://10.0.8.1:1900';
+    const capabilities = { region: 'eu', gpu: 2 };
     const { folder, path } = fileWith(t, {
       leader,
+      capabilities,
       secret: { env: 'SHOP_SECRET' },
       store: { folder: '.' },
       subscriptions,
@@ -42,6 +44,7 @@ describe('mailvan config', { concurrency: 3 }, () => {
     assert.equal(code, 0);
     assert.deepEqual(JSON.parse(stdout), {
       ...{ file: path, role: 'leaf', cluster: 'default', service: 'default', leader, secret: true, dataDir: folder },
+      capabilities,
       subscriptions,
     });
   });

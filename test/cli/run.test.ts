@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { createBus } from '../../src/bus/bus.ts';
+import { silentLogger } from '../../src/core/log.ts';
+import { tempFolder } from '../storage/disk.ts';
 import { leader, mailvan, moduleOf, run } from './child.ts';
 
 const alone = ['--lead', '--listen', 'tcp://127.0.0.1:0'];
@@ -73,5 +76,62 @@ describe('mailvan run', { concurrency: 3 }, () => {
     const open = await run(t, ['run', moduleOf('orders.mjs'), '--lead', '--listen', 'tcp://0.0.0.0:0']);
     assert.equal(open.code, 2);
     assert.match(open.stderr, /same secret/);
+  });
+
+  it('says which kinds it defines, and what it can do is what --capabilities says', async (t) => {
+    const { address } = await leader(t);
+    const args = ['run', moduleOf('kinds.mjs'), '--leader', address, '--capabilities', 'region=eu,gpu=2,ssd=true'];
+    const child = mailvan(t, [...args, '--node', 'a']);
+    const text = await child.says('stderr', 'Ctrl-C');
+    assert.match(text, /^a follows hub in cluster 'default', with 0 subscriptions and the kinds idle, writer; Ctrl-C/);
+    const json = mailvan(t, [...args, '--node', 'b', '--json']);
+    assert.deepEqual(JSON.parse(await json.says('stderr', '\n')).running.kinds, ['idle', 'writer']);
+    await using bus = await createBus({ leader: address, logger: silentLogger });
+    const nodes = await bus.placements.nodes();
+    const capabilities = { region: 'eu', gpu: 2, ssd: true };
+    assert.deepEqual(nodes.find(({ node }) => node === 'b')?.capabilities, capabilities);
+    const wrong = await run(t, ['run', moduleOf('kinds.mjs'), ...alone, '--capabilities', 'gpu']);
+    assert.equal(wrong.code, 2);
+    assert.match(wrong.stderr, /"gpu" is no capability\n {2}→ write name=value/);
+  });
+
+  it('hands its actors over on SIGTERM before the module ends, and a durable topic loses nothing', async (t) => {
+    const { child: hub, address } = await leader(t, '--data', tempFolder(t));
+    const start = async (node: string) => {
+      const child = mailvan(t, ['run', moduleOf('kinds.mjs'), '--leader', address, '--node', node]);
+      await child.says('stderr', 'Ctrl-C');
+      return child;
+    };
+    const [a, b] = await Promise.all([start('a'), start('b')]);
+    const spawn = ['actors', 'spawn', 'writer', '--name', 'w', '--pattern', 'work', '--durable', '--leader', address];
+    const spawned = await run(t, spawn);
+    assert.equal(spawned.code, 0, spawned.stderr);
+    const [first, second] = a.stdout.includes('w.0 starts') ? [a, b] : [b, a];
+
+    const count = 300;
+    await using bus = await createBus({ leader: address, logger: silentLogger });
+    const published = (async () => {
+      for (let n = 0; n < count; n++) await bus.publish('work', n, { atLeast: 1 });
+    })();
+    await first.says('stdout', 'handled 20\n');
+    first.kill('SIGTERM');
+    const { code, stdout, stderr } = await first.ends();
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /handled \d+\nw\.0 stops\nthe module has ended\n$/);
+    await second.says('stdout', 'w.0 starts');
+    await published;
+    const handled = (text: string): number[] => [...text.matchAll(/^handled (\d+)$/gm)].map(([, n]) => Number(n));
+    const before = new Set(handled(stdout));
+    for (let n = 0; n < count; n++) if (!before.has(n)) await second.says('stdout', `handled ${n}\n`);
+    const after = handled(second.stdout);
+    assert.deepEqual(
+      after.filter((n) => before.has(n)),
+      [],
+      'what was handled is settled: it does not come again',
+    );
+    second.kill('SIGTERM');
+    assert.equal((await second.ends()).code, 0);
+    hub.kill('SIGTERM');
+    assert.equal((await hub.ends()).code, 0);
   });
 });
