@@ -7,6 +7,7 @@ const programs = [
   'package',
   'two-hosts',
   'leader-kill',
+  'simulation',
   'spawning',
   'five-nodes',
   'home-away',

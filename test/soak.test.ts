@@ -39,6 +39,12 @@ test('a leader that is killed again and again is joined by itself, and every pub
   assert.match(output, /PASS/);
 });
 
+test('simulated clusters under faults keep every promise', { timeout: 240_000 }, async () => {
+  const { code, output } = await run('soak/simulation.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});
+
 test('a leader that is killed in the middle of spawning: what resolved runs once, and what rejected not at all', {
   timeout: 240_000,
 }, async () => {

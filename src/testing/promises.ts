@@ -62,7 +62,7 @@ export class PromiseScenario implements Scenario {
 
   /** @param seed decides whether the leader has a store. */
   constructor(seed: number) {
-    const retry = { delay: 20, maxDelay: 200 };
+    const retry = { delay: 50, maxDelay: 1_000 };
     this.nodes = {
       lead: { store: seed % 4 !== 0, options: { redial: retry } },
       home: { store: true, options: { redial: retry } },
@@ -139,7 +139,11 @@ export class PromiseScenario implements Scenario {
     const { schedule } = simulation;
     this.#powered = !schedule.some((line) => line.includes('power-off'));
     if (this.#pending > 0) found.push(`7: ${this.#pending} publishes never came to an end`);
-    for (const what of this.#missing()) found.push(`${this.#powered ? 2 : 1}: lost: ${what}`);
+    const handled = new Set(this.#seen.filter(({ subscription }) => subscription === 'work').map(({ what }) => what));
+    for (const what of this.#missing()) {
+      if (handled.has(what) && this.#powered) found.push(`5: handled, and its output is missing: ${what}`);
+      else found.push(`${this.#powered ? 2 : 1}: lost: ${what}`);
+    }
     const once = this.#seen.filter(({ attempt }) => attempt === 1).map(({ what, id }) => `${what} ${id}`);
     // What a power failure has made a disk forget is also which messages were handed out.
     if (this.#powered) for (const what of twice(once)) found.push(`3: entered twice: ${what}`);
@@ -274,7 +278,10 @@ export class PromiseScenario implements Scenario {
     if (bus === undefined) return;
     await new Promise<void>((done) => void simulation.clock.timer(5_000, done)); // a store opens again by itself
     this.#good = 0;
-    for (let i = 0; i < 5; i++) await bus.publish('mem', i);
+    for (let i = 0; i < 5; i++) {
+      await bus.publish('mem', i);
+      await new Promise<void>((done) => void simulation.clock.timer(5, done));
+    }
     const dropped = (): number =>
       (simulation.life('home')?.events ?? [])
         .filter((event) => event.type === 'message.dropped' && event.subscription === 'sim/small')
