@@ -43,7 +43,7 @@ export interface ConnectionOptions {
   readonly 'log-level'?: string | undefined;
 }
 
-/** How a leader is reached; `run` alone can be one. */
+/** Whether this node leads, and where it listens: `run` alone may. */
 export interface Leading {
   readonly lead: boolean;
   readonly listen: string | undefined;
@@ -64,7 +64,7 @@ export async function connect(
   command: string,
   options: ConnectionOptions,
   leading?: Leading,
-  more: Pick<BusOptions, 'service' | 'capabilities' | 'dataDir'> = {},
+  more: Pick<BusOptions, 'service' | 'capabilities' | 'dataDir' | 'promote'> = {},
 ): Promise<Bus> {
   const secret = secretOf(options);
   // A store knows the name of its node.

@@ -38,6 +38,12 @@ export class Failure extends Error {
   }
 }
 
+/** The same failure with another hint. */
+export function rehinted(failure: Failure, hint: string): Failure {
+  const { code, message, exitCode, details, trace } = failure;
+  return new Failure({ code, message, exitCode, hint, details, trace });
+}
+
 /** The command was not called as it should be. */
 export function misuse(message: string, hint?: string): Failure {
   return new Failure({ code: 'USAGE', message, exitCode: exitCodes.usage, hint });

@@ -7,6 +7,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     'mailvan run --lead ./orders.js',
     'mailvan run --lead --listen tcp://10.0.8.1:1900 --secret-file ./secret ./orders.js',
     'mailvan run --leader tcp://10.0.8.1:1900 --secret-file ./secret ./invoices.js',
+    'mailvan run --leader tcp://10.0.8.1:1900 --listen tcp://10.0.8.2:1900 --secret-file ./secret ./invoices.js',
     'mailvan run --data ./data --capabilities region=eu,gpu=2 ./kinds.js',
   ],
   pub: [
@@ -48,6 +49,11 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     'mailvan nodes info writer-1 --json',
     'mailvan nodes drain writer-1 --timeout 2m',
     'mailvan nodes drain writer-1 --undo',
+  ],
+  promote: [
+    'mailvan promote orders-2 --leader tcp://10.0.8.1:1900',
+    'mailvan promote orders-2 --leader tcp://10.0.8.2:1900   # the leader is away: where orders-2 itself listens',
+    'mailvan promote orders-2 --json',
   ],
   actors: [
     'mailvan actors ls',
@@ -110,8 +116,8 @@ export async function overallHelp(
     '',
     ...rows,
     '',
-    '`run`, `pub`, `sub`, `status`, `nodes`, `actors` and `top` join the leader at --leader, at MAILVAN_LEADER, or at',
-    'tcp://127.0.0.1:1900.',
+    '`run`, `pub`, `sub`, `status`, `nodes`, `promote`, `actors` and `top` join the leader at --leader, at MAILVAN_LEADER,',
+    'or at tcp://127.0.0.1:1900.',
     '`init`, `mailbox`, `dlq` and `store` open the folder of a node that does not run, or join a cluster by --connect.',
     '',
     'EXAMPLES',

@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   dlq: async () => (await import('./dlq.ts')).dlq,
   store: async () => (await import('./store.ts')).store,
   nodes: async () => (await import('./nodes.ts')).nodes,
+  promote: async () => (await import('./promote.ts')).promote,
   actors: async () => (await import('./actors.ts')).actors,
   top: async () => (await import('./top.ts')).top,
 };

@@ -3,12 +3,15 @@ import type { Terminal } from './terminal.ts';
 
 /** Tells, beside the results, what whoever runs a command should know: that the leader is away, that messages were lost. */
 export function watch(bus: Bus, terminal: Terminal): void {
-  bus.on('leader.lost', ({ type, node, reason }) =>
-    terminal.note(`the leader ${node} is lost (${reason}); trying to reach it again`, { event: type, node, reason }),
-  );
-  bus.on('leader.found', ({ type, node, epoch }) =>
-    terminal.note(`the leader ${node} is back`, { event: type, node, epoch }),
-  );
+  let lost: string | undefined;
+  bus.on('leader.lost', ({ type, node, reason }) => {
+    lost = node;
+    terminal.note(`the leader ${node} is lost (${reason}); trying to reach it again`, { event: type, node, reason });
+  });
+  bus.on('leader.found', ({ type, node, epoch }) => {
+    const text = node === lost ? `the leader ${node} is back` : `${node} leads now`;
+    terminal.note(text, { event: type, node, epoch });
+  });
   bus.on('message.dead', ({ type, subscription, id, topic, attempts, error }) => {
     const tries = `${attempts} attempt${attempts === 1 ? '' : 's'}`;
     const text = `${subscription} gave up ${id} on '${topic}' after ${tries}: ${error.message}`;

@@ -32,9 +32,10 @@ export const run = defineCommand({
     listen: {
       type: 'string',
       valueHint: 'address',
-      description: 'With --lead: where to listen (else tcp://127.0.0.1:1900)',
+      description:
+        'Where to listen: with --lead (else tcp://127.0.0.1:1900), or with --leader, so that this node can be promoted',
     },
-    insecure: { type: 'boolean', description: 'With --lead: allow other machines without a secret' },
+    insecure: { type: 'boolean', description: 'With --listen: allow other machines without a secret' },
     data: {
       type: 'string',
       valueHint: 'folder',
@@ -51,7 +52,8 @@ export const run = defineCommand({
   run: async ({ args, data }) => {
     const { terminal, given } = data as Invocation; // main.ts hands it to every command
     const { lead = false, listen, insecure = false, data: dataDir } = args;
-    if (!lead && listen !== undefined) throw misuse('--listen is for the leader', 'add --lead, or leave it out');
+    if (!lead && listen !== undefined && args.leader === undefined && process.env.MAILVAN_LEADER === undefined)
+      throw misuse('--listen: is this node to lead, or to follow?', 'add --lead, or where the leader is by --leader');
     if (lead && args.leader !== undefined) throw misuse('a node cannot lead and join: give --lead or --leader');
     const capabilities = capabilitiesOf(given.values('capabilities'));
     const define = await definitionOf(args.module);
@@ -109,9 +111,10 @@ async function definitionOf(module: string): Promise<Definition> {
   );
 }
 
-function greetingOf({ node, cluster, address, leader, subscriptions }: BusStatus, kinds: readonly string[]): string {
-  const place = address === undefined ? `follows ${leader?.node} in` : `leads`;
-  const where = address === undefined ? '' : ` at ${address}`;
+function greetingOf(status: BusStatus, kinds: readonly string[]): string {
+  const { node, role, cluster, address, leader, subscriptions } = status;
+  const place = role === 'leader' ? 'leads' : `follows ${leader?.node ?? 'whoever leads'} in`;
+  const where = address === undefined ? '' : `${role === 'leader' ? '' : ' and listens'} at ${address}`;
   const names = subscriptions.map(({ name, pattern }) => `\n  ${name}  ${pattern}`).join('');
   const count = `${subscriptions.length} subscription${subscriptions.length === 1 ? '' : 's'}`;
   const defined = kinds.length === 0 ? '' : ` and the kind${kinds.length === 1 ? '' : 's'} ${kinds.join(', ')}`;

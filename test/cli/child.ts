@@ -33,6 +33,15 @@ export interface Ending {
   readonly stderr: string;
 }
 
+/** Whether a process leads a group of its own, with all that it starts. */
+const grouped = process.platform !== 'win32';
+/** The processes that have not ended, or whose stdio somebody still holds. */
+const open = new Set<Child>();
+// A group of its own does not hear what ends this process.
+process.once('exit', () => {
+  for (const child of open) child.kill('SIGKILL');
+});
+
 /** A process that does not outlive its test. */
 export class Child {
   readonly process: ChildProcess;
@@ -42,8 +51,9 @@ export class Child {
   readonly #closed: Promise<unknown>;
 
   constructor(owner: Owner, command: string, args: readonly string[], options: SpawnOptions = {}) {
-    this.process = spawn(command, args, { cwd: pathOf('.'), stdio: 'pipe', ...options });
-    this.#closed = once(this.process, 'close');
+    this.process = spawn(command, args, { cwd: pathOf('.'), stdio: 'pipe', detached: grouped, ...options });
+    this.#closed = once(this.process, 'close').finally(() => open.delete(this));
+    open.add(this);
     this.process.stdout?.on('data', (chunk) => {
       this.stdout += chunk;
       this.#heard.emit('change');
@@ -55,11 +65,19 @@ export class Child {
     this.process.stdin?.on('error', () => {}); // it may have ended before it read everything
     this.process.once('close', () => this.#heard.emit('change'));
     owner.after(async () => {
-      if (this.process.exitCode === null && this.process.signalCode === null) {
-        this.process.kill('SIGKILL');
-        await this.#closed;
-      }
+      if (!open.has(this)) return;
+      this.kill('SIGKILL');
+      await this.#exited();
+      // Whoever has left its group may hold what it wrote to for ever.
+      this.process.stdout?.destroy();
+      this.process.stderr?.destroy();
+      await this.#closed;
     });
+  }
+
+  /** Resolves when the process has ended, whoever else still holds its stdio. */
+  async #exited(): Promise<void> {
+    if (this.process.exitCode === null && this.process.signalCode === null) await once(this.process, 'exit');
   }
 
   /** Resolves when what it has said so far holds a text or matches. */
@@ -79,9 +97,19 @@ export class Child {
     else this.process.stdin?.write(text);
   }
 
-  /** Sends a signal. */
+  /** Sends a signal; `SIGKILL` also to what it has started, which could hold its stdio for ever. */
   kill(signal: NodeJS.Signals): void {
-    this.process.kill(signal);
+    const { pid } = this.process;
+    if (!open.has(this)) return; // its number may be another one's by now
+    if (signal !== 'SIGKILL' || !grouped || pid === undefined) {
+      this.process.kill(signal);
+      return;
+    }
+    try {
+      process.kill(-pid, signal);
+    } catch {
+      // Nobody of its group is left.
+    }
   }
 
   /** Resolves when it has ended and everything that it said has come in. */

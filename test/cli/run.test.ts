@@ -76,6 +76,21 @@ describe('mailvan run', { concurrency: 3 }, () => {
     const open = await run(t, ['run', moduleOf('orders.mjs'), '--lead', '--listen', 'tcp://0.0.0.0:0']);
     assert.equal(open.code, 2);
     assert.match(open.stderr, /same secret/);
+    const follower = ['run', moduleOf('orders.mjs'), '--leader', address, '--listen', 'tcp://0.0.0.0:0'];
+    const openToo = await run(t, follower);
+    assert.equal(openToo.code, 2);
+    assert.match(openToo.stderr, /same secret/);
+    const allowed = mailvan(t, [...follower, '--insecure', '--node', 'f']);
+    assert.match(
+      await allowed.says('stderr', 'Ctrl-C'),
+      /^f follows hub in cluster 'default' and listens at tcp:\/\/0\.0\.0\.0:[1-9]\d*, with 3/,
+    );
+  });
+
+  it('asks what a node that listens is to be: the leader, or one that follows', async (t) => {
+    const { code, stderr } = await run(t, ['run', moduleOf('orders.mjs'), '--listen', 'tcp://127.0.0.1:0']);
+    assert.equal(code, 2);
+    assert.match(stderr, /to lead, or to follow\?\n {2}→ add --lead, or where the leader is by --leader/);
   });
 
   it('says which kinds it defines, and what it can do is what --capabilities says', async (t) => {

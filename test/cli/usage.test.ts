@@ -47,15 +47,18 @@ describe('the command line', { concurrency: 3 }, () => {
   });
 
   it('explains itself', async (t) => {
-    const [all, pub, version] = await Promise.all([
+    const [all, pub, promote, version] = await Promise.all([
       run(t, ['--help']),
       run(t, ['pub', '--help']),
+      run(t, ['help', 'promote']),
       run(t, ['--version']),
     ]);
-    assert.deepEqual([all.code, pub.code, version.code], [0, 0, 0]);
-    for (const word of ['run', 'pub', 'sub', 'status', 'EXIT CODES', 'MAILVAN_LEADER'])
+    assert.deepEqual([all.code, pub.code, promote.code, version.code], [0, 0, 0, 0]);
+    for (const word of ['run', 'pub', 'sub', 'status', 'promote', 'EXIT CODES', 'MAILVAN_LEADER'])
       assert.ok(all.stdout.includes(word));
     for (const word of ['--header', '--at-least', '--secret-file', 'EXAMPLES']) assert.ok(pub.stdout.includes(word));
+    for (const word of ['TARGET', 'where the node', '--timeout', '--json', 'mailvan promote orders-2'])
+      assert.ok(promote.stdout.includes(word), word);
     assert.ok(!pub.stdout.includes('\u001b'));
     const { version: expected } = JSON.parse(readFileSync(pathOf('package.json'), 'utf8'));
     assert.equal(version.stdout, `${expected}\n`);
