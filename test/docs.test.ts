@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { errorCodes } from '../src/core/errors.ts';
 import { flow } from '../src/wire/flow.ts';
-import { frameType, protocolVersion } from '../src/wire/frame.ts';
+import { frameType, protocolRange, protocolVersion } from '../src/wire/frame.ts';
 
 const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 
@@ -31,7 +31,9 @@ test('every frame type stands in docs/wire.md with its number, and the version t
     assert.match(text, row, name);
   }
   for (const [name, code] of Object.entries(flow)) assert.match(text, new RegExp(`^\\| ${code} ${name} \\|`, 'm'));
-  assert.match(text, new RegExp(`The protocol's version is ${protocolVersion}\\.`));
+  const [lowest, highest] = protocolRange;
+  assert.match(text, new RegExp(`this build knows ${lowest} and ${highest}\\.`));
+  assert.match(text, new RegExp(`\\| 1 \\| the layout of frames: ${protocolVersion} \\|`));
 });
 
 test('every test that docs/semantics.md names exists', () => {
