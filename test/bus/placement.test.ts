@@ -266,6 +266,36 @@ describe('a cluster', () => {
     await world.close();
   });
 
+  test('moves at most 3 instances at once', async () => {
+    const { world } = await cluster();
+    const slow = (): HandlerActor => ({
+      onStart: () => new Promise<void>((done) => void world.clock.timer(1000, done)),
+    });
+    for (const node of ['a', 'b', 'c']) world.bus(node).handlers.define('slow', slow);
+    const spawned = Array.from({ length: 10 }, (_, i) =>
+      world.bus('a').spawn('slow', { name: `s${i}`, where: { region: 'us' } }),
+    );
+    await world.until(Promise.all(spawned));
+    for (const node of ['a', 'b']) world.bus(node).capabilities = { region: 'us' };
+    await world.die('c');
+    const starting: number[] = [];
+    const all = (): string[] =>
+      world
+        .bus('lead')
+        .placements.list()
+        .flatMap(({ instances }) => instances.map(({ state }) => state));
+    for (let t = 0; t < 30_000; t += 100) {
+      await world.clock.advance(100);
+      starting.push(all().filter((state) => state === 'starting').length);
+    }
+    assert.equal(Math.max(...starting), 3);
+    assert.deepEqual(
+      all(),
+      Array.from({ length: 10 }, () => 'running'),
+    );
+    await world.close();
+  });
+
   test('drains a node on request, until that is undone', async () => {
     const { world } = await cluster();
     const placement = await world.until(world.bus('a').spawn('writer', { name: 'w', instances: 4 }));
