@@ -139,3 +139,11 @@ for (const part of ['in-process', 'across']) {
     assert.match(output, /Mailvan emit : /);
   });
 }
+
+test('the benchmark of large clusters runs: what a change costs on the wire grows in proportion to the nodes', {
+  timeout: 120_000,
+}, async () => {
+  const { code, output } = await run('bench/cluster.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /Bytes for one more subscription, all links, 20 to 80 nodes: exponent .* met/);
+});

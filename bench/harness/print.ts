@@ -8,7 +8,7 @@ export function figure(value: number): string {
 
 export function targetOf({ target, unit }: Comparison): string {
   if (target === undefined) return '';
-  const sign = unit === '×' ? ' ×' : ` ${unit}`;
+  const sign = unit === '' ? '' : ` ${unit}`;
   return 'atLeast' in target ? `at least ${target.atLeast}${sign}` : `at most ${target.atMost}${sign}`;
 }
 
@@ -34,12 +34,13 @@ export function printTables(tables: readonly Table[]): void {
     print(
       table.comparisons.map((comparison) => [
         comparison.what,
-        `${figure(comparison.value)} ${comparison.unit}`,
+        `${figure(comparison.value)} ${comparison.unit}`.trimEnd(),
         spreadOf(comparison),
         targetOf(comparison),
         verdict(comparison),
       ]),
     );
+    for (const line of table.curve ?? []) console.log(`  ${line}`);
   }
 }
 

@@ -13,6 +13,23 @@ export interface Run {
   readonly tables: readonly Table[];
 }
 
+/**
+ * A run with some of its tables measured anew: those of the same title are replaced, others added at the end.
+ *
+ * @throws when it was made on another machine.
+ */
+export function merged(run: Run, { date, machine, tables }: Run): Run {
+  if (JSON.stringify(machine) !== JSON.stringify(run.machine))
+    throw new Error('the last run was made on another machine');
+  const anew = new Map(tables.map((table) => [table.title, { ...table, measured: date.slice(0, 10) }]));
+  const kept = run.tables.map((table) => {
+    const replacement = anew.get(table.title);
+    anew.delete(table.title);
+    return replacement ?? table;
+  });
+  return { ...run, tables: [...kept, ...anew.values()] };
+}
+
 /** The page for `docs/benchmarks.md`. */
 export function page({ date, machine, versions, settings, seconds, tables }: Run): string {
   const { cpu, cores, memory, system } = machine;
@@ -34,7 +51,7 @@ The spread is the lowest and the highest ratio of a single round.
 
 - Mailvan and its peers are measured in the same run, round by round, ${settings.rounds} rounds unless a table says otherwise; after each round their order is turned round. Every figure is a median.
 - Each contestant has a process of its own (across processes: one at each end), and warms up first. Mailvan is the built package, as its users get it.
-- Every sender lets the event loop turn after each 1,024 messages, the same way for all (routing sends nothing; durable publishes wait for their confirmation).
+- Every sender lets the event loop turn after each 1,024 messages, the same way for all (routing and cluster send nothing; durable publishes wait for their confirmation).
 - Durable stores lie in a fresh folder on a disk. The bus and its peers’ servers have the same one, and it is removed afterwards.
 - All messages are counted where they arrive; a run in which one is missing, comes twice or is refused fails.
 
@@ -46,8 +63,9 @@ ${tables.map(section).join('\n\n')}
 npm ci
 npm run bench                             # everything; writes this page and bench/results/latest.json
 npm --prefix bench run brief              # the same in about two minutes, after that; writes nothing
-node --import tsx bench/in-process.ts     # one part: in-process, across, durable or routing
+node --import tsx bench/in-process.ts     # one part: in-process, across, durable, routing or cluster
 node --import tsx bench/durable.ts cost   # some of durable: throughput, latency, cost, memory, recovery
+npm --prefix bench run all -- --only cluster   # one part anew, beside the last run of the others
 \`\`\`
 
 \`--json\` prints the results as JSON. The parts across processes need \`nats-server\` (Debian: \`apt-get install nats-server\`),
@@ -57,7 +75,7 @@ a missing server, or a missed target in a full run, is a failure. The peers are 
 `;
 }
 
-function section({ title, method, unit, rows, comparisons: list }: Table): string {
+function section({ title, method, unit, rows, comparisons: list, curve = [], measured }: Table): string {
   const lines = rows.map(
     ({ name, median, rounds }) =>
       `| ${name} | ${figure(median)} | ${figure(Math.min(...rounds))} to ${figure(Math.max(...rounds))} |`,
@@ -65,8 +83,9 @@ function section({ title, method, unit, rows, comparisons: list }: Table): strin
   const free = list.filter(({ target }) => target === undefined);
   return [
     `## ${title}`,
-    method,
+    measured === undefined ? method : `${method} Measured on ${measured}.`,
     ...(rows.length === 0 ? [] : [[`| | ${unit}, median | of the rounds |`, '|---|---:|---:|', ...lines].join('\n')]),
+    ...(curve.length === 0 ? [] : [['```', ...curve, '```'].join('\n')]),
     ...(free.length === 0 ? [] : [`For information: ${free.map(inWords).join('; ')}.`]),
   ].join('\n\n');
 }
@@ -74,11 +93,11 @@ function section({ title, method, unit, rows, comparisons: list }: Table): strin
 function comparisons(list: readonly Comparison[]): string {
   const lines = list.map(
     (comparison) =>
-      `| ${comparison.what} | ${figure(comparison.value)} ${comparison.unit} | ${spreadOf(comparison)} | ${targetOf(comparison)} | ${verdict(comparison)} |`,
+      `| ${comparison.what} | ${`${figure(comparison.value)} ${comparison.unit}`.trimEnd()} | ${spreadOf(comparison)} | ${targetOf(comparison)} | ${verdict(comparison)} |`,
   );
   return ['| what | measured | spread | target | |', '|---|---:|---:|---:|---|', ...lines].join('\n');
 }
 
 function inWords({ what, value, unit }: Comparison): string {
-  return `${what} ${figure(value)} ${unit}`;
+  return `${what} ${figure(value)} ${unit}`.trimEnd();
 }

@@ -12,8 +12,8 @@ export interface Row {
 export interface Comparison {
   readonly what: string;
   readonly value: number;
-  /** '×' for a ratio. */
-  readonly unit: '×' | 'ms' | 'MiB' | 'syncs';
+  /** '×' for a ratio, '' for a bare number. */
+  readonly unit: '×' | 'ms' | 'MiB' | 'syncs' | '';
   /** The lowest and highest of the rounds: how much to trust the value. */
   readonly spread: readonly [number, number] | undefined;
   readonly target: { readonly atLeast: number } | { readonly atMost: number } | undefined;
@@ -28,6 +28,10 @@ export interface Table {
   readonly unit: string;
   readonly rows: readonly Row[];
   readonly comparisons: readonly Comparison[];
+  /** A drawing of lines of text, below the rows. */
+  readonly curve?: readonly string[];
+  /** The day on which it was measured, where that is not the day of the run. */
+  readonly measured?: string;
 }
 
 export function row(name: string, rounds: readonly number[]): Row {

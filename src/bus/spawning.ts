@@ -334,7 +334,7 @@ export class Spawning implements PlacementDriver {
         const leader = this.#host.leader();
         if (leader === undefined) return; // told when there is one
         if (leader === this.#host.node) this.#host.placing.placements.revoke(name, id);
-        else await this.#host.ask(leader, 'placement.revoke', { name, id }, answerTime);
+        else await this.#host.ask(leader, 'placement.revoke', { name, id }, answerTime).catch(unlessUnknown);
         this.#untold.delete(id);
       }
     } catch (err) {
@@ -348,4 +348,9 @@ export class Spawning implements PlacementDriver {
 
 function nonsense(method: string, node: string): BusError {
   return new BusError('PROTOCOL_ERROR', `node '${node}' has sent a '${method}' that makes no sense`);
+}
+
+/** A leader of a build that places nothing knows no such request, and has begun nothing. */
+function unlessUnknown(error: unknown): void {
+  if (!(error instanceof BusError) || error.code !== 'PROTOCOL_ERROR') throw error;
 }

@@ -8,8 +8,9 @@ import type {
   PartChange,
   SubscriptionEntry,
 } from '../wire/frame.ts';
+import { PendingSyncs } from './pending-syncs.ts';
 import { fittingPlacements, type PlacementTable } from './placement-table.ts';
-import { fitting, fittingDurables, type Member, type Registry } from './registry.ts';
+import { emptyFrame, fitting, fittingDurables, type Member, type Registry, type Room } from './registry.ts';
 
 /** What the leader needs of its surroundings. */
 export interface LeaderHost {
@@ -61,13 +62,6 @@ interface Dirty {
   gone: { incarnation: string; how: 'down' | 'left' } | undefined;
 }
 
-/** A change of some member's part that its writer waits for. */
-interface PendingSync {
-  readonly node: string;
-  readonly part: number;
-  readonly version: number;
-}
-
 /**
  * Keeps the original of the registry: takes in what members register, and brings every member up to date. While a member
  * has not confirmed the last delta, changes are gathered by what they touch, so that a slow member gets one merged delta
@@ -77,9 +71,9 @@ export class Leader {
   readonly #host: LeaderHost;
   readonly #options: LeaderOptions;
   readonly #followers = new Map<string, Follower>();
+  readonly #syncs: PendingSyncs;
   readonly #downTimers = new Map<string, Timer>();
   readonly #links = new Map<string, number>();
-  readonly #pending: PendingSync[] = [];
   readonly #settleTimer: Timer;
   #epoch: Epoch;
   #version = 1;
@@ -88,6 +82,10 @@ export class Leader {
   constructor(host: LeaderHost, options: LeaderOptions) {
     this.#host = host;
     this.#options = options;
+    this.#syncs = new PendingSyncs(this.#followers, ({ node, part }) => {
+      if (node === options.node) host.synced(part);
+      else host.send(node, { type: 'synced', version: part });
+    });
     // Without a store the clock counts the starts; admit() goes above whatever a member has heard of.
     this.#epoch = { term: options.term, start: host.clock.now() };
     const { node, incarnation } = options;
@@ -135,6 +133,7 @@ export class Leader {
       toldSettled: this.#settled,
     };
     this.#followers.set(node, follower);
+    this.#syncs.came(node);
     const known = this.#host.registry.get(node);
     const before = known?.incarnation === incarnation ? [...known.subscriptions.keys()] : [];
     const after = new Set(part.subscriptions.map((entry) => entry.id));
@@ -172,7 +171,7 @@ export class Leader {
     follower.busy = false;
     follower.applied = Math.max(follower.applied, version);
     this.#flush(node, follower);
-    this.#checkSync();
+    this.#syncs.applied(node, follower.applied);
   }
 
   /** A member has missed something and wants everything. */
@@ -190,7 +189,7 @@ export class Leader {
     const member = this.#host.registry.get(node);
     this.#followers.delete(node);
     if (member?.state === 'alive') this.#doubt(member, silence);
-    this.#checkSync();
+    this.#syncs.gone(node);
   }
 
   #doubt({ node, incarnation, link }: Member, silence: number): void {
@@ -204,7 +203,7 @@ export class Leader {
     const member = this.#host.registry.get(node);
     this.#followers.delete(node);
     if (member !== undefined) this.#gone(node, member.incarnation, 'left');
-    this.#checkSync();
+    this.#syncs.gone(node);
   }
 
   close(): void {
@@ -304,20 +303,22 @@ export class Leader {
     )
       return;
     const changes: MemberChange[] = [];
-    let room = 1;
+    const room = emptyFrame();
     for (const [other, dirty] of follower.dirty) {
-      if (room <= 0) break;
-      const change = this.#changeFor(other, dirty);
+      if (room.entries < 1) break;
+      room.entries--; // a change takes room even when it names no subscription
+      const change = this.#changeFor(other, dirty, room);
       if (change !== undefined) changes.push(change);
-      if (dirty.subscriptions.size === 0) follower.dirty.delete(other);
-      else room = 0;
+      if (dirty.subscriptions.size > 0) break;
+      follower.dirty.delete(other);
     }
     const from = follower.sent;
     const { registry } = this.#host;
-    const untold = room <= 0 ? [] : [...follower.durables].flatMap((name) => registry.durableEntry(name) ?? []);
+    const untold =
+      follower.dirty.size > 0 ? [] : [...follower.durables].flatMap((name) => registry.durableEntry(name) ?? []);
     const durables = untold.slice(0, fittingDurables(untold));
     for (const { name } of durables) follower.durables.delete(name);
-    const unplaced = follower.durables.size > 0 ? [] : [...follower.placements];
+    const unplaced = follower.dirty.size + follower.durables.size > 0 ? [] : [...follower.placements];
     const all = unplaced.flatMap((name) => this.#host.placements.entry(name) ?? []);
     const placements = all.slice(0, fittingPlacements(all));
     for (const { name } of placements) follower.placements.delete(name);
@@ -338,8 +339,8 @@ export class Leader {
     });
   }
 
-  /** What to tell of a member now; takes out of `dirty` what it tells. */
-  #changeFor(node: string, dirty: Dirty): MemberChange | undefined {
+  /** What to tell of a member now, as far as there is room; takes out of `dirty` what it tells. */
+  #changeFor(node: string, dirty: Dirty, room: Room): MemberChange | undefined {
     const member = this.#host.registry.get(node);
     if (member === undefined) {
       dirty.subscriptions.clear();
@@ -353,9 +354,9 @@ export class Leader {
       const entry = member.subscriptions.get(id);
       if (entry === undefined) remove.push(id);
       else add.push(entry);
+      if (add.length > room.entries) break; // the rest waits for the next frame
     }
-    const count = fitting(add);
-    const told = add.slice(0, count);
+    const told = add.slice(0, fitting(add, room));
     for (const entry of told) dirty.subscriptions.delete(entry.id);
     for (const id of remove) dirty.subscriptions.delete(id);
     dirty.gone = undefined;
@@ -363,20 +364,7 @@ export class Leader {
   }
 
   #track(node: string, part: number): void {
-    this.#pending.push({ node, part, version: this.#version });
-    this.#checkSync();
-  }
-
-  /** Answers the writers whose changes every member that has a link has applied. */
-  #checkSync(): void {
-    for (let first = this.#pending[0]; first !== undefined; first = this.#pending[0]) {
-      for (const [node, follower] of this.#followers) {
-        if (node !== first.node && follower.applied < first.version) return;
-      }
-      this.#pending.shift();
-      if (first.node === this.#options.node) this.#host.synced(first.part);
-      else this.#host.send(first.node, { type: 'synced', version: first.part });
-    }
+    this.#syncs.add({ node, part, version: this.#version });
   }
 }
 

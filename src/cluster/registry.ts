@@ -137,14 +137,32 @@ export function changeOf(member: MemberEntry): MemberChange {
 /** How many subscriptions, and how many bytes of patterns, go into one frame. */
 const batch = { entries: 1000, bytes: 512 * 1024 };
 
-/** Takes as many entries as fit into one frame from the front of a list. @returns how many. */
-export function fitting(entries: readonly SubscriptionEntry[]): number {
-  let bytes = 0;
+/** What one frame may still take of subscriptions. */
+export interface Room {
+  entries: number;
+  bytes: number;
+}
+
+/** The room of a frame that holds nothing yet. */
+export function emptyFrame(): Room {
+  return { ...batch };
+}
+
+/**
+ * Takes as many entries as fit into one frame from the front of a list: at least one when the frame holds none yet.
+ *
+ * @param room what else the frame takes; what is taken here is taken off it.
+ * @returns how many.
+ */
+export function fitting(entries: readonly SubscriptionEntry[], room: Room = emptyFrame()): number {
   for (let i = 0; i < entries.length; i++) {
     const { id, name, pattern } = entries[i] as SubscriptionEntry; // i < length
     // A unit takes up to three bytes.
-    bytes += 3 * (id.length + name.length + pattern.kind.length + pattern.source.length + pattern.flags.length) + 128;
-    if (i >= batch.entries || (i > 0 && bytes > batch.bytes)) return i;
+    const bytes =
+      3 * (id.length + name.length + pattern.kind.length + pattern.source.length + pattern.flags.length) + 128;
+    if (room.entries < 1 || (bytes > room.bytes && room.bytes < batch.bytes)) return i;
+    room.entries--;
+    room.bytes -= bytes;
   }
   return entries.length;
 }

@@ -347,6 +347,21 @@ test('thousands of subscriptions travel in several frames, and a member that rej
   net.check();
 });
 
+test('what many members have registered travels in as many frames as it takes, and no frame is too large to be read', () => {
+  const net = new Net();
+  const ids = (who: number): string[] => Array.from({ length: 600 }, (_, i) => `m${who}s${i}`);
+  for (let who = 0; who < 20; who++) {
+    net.join(`m${who}`).change(ids(who), []);
+    net.run();
+  }
+  const late = net.join('late');
+  net.run();
+  net.check();
+  assert.equal(late.held, 1);
+  const subscriptions = [...late.registry.members].reduce((sum, each) => sum + each.subscriptions.size, 0);
+  assert.equal(subscriptions, 20 * 600);
+});
+
 test('a delta that does not follow on what a member has makes it ask for everything', () => {
   const net = new Net();
   const [a, b] = [net.join('a'), net.join('b')];

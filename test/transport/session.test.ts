@@ -9,6 +9,7 @@ import { prove } from '../../src/transport/proof.ts';
 import { type Identity, Session, type SessionHost } from '../../src/transport/session.ts';
 import type { Connection } from '../../src/transport/transport.ts';
 import { type ControlFrame, decodeFrame, encodeFrame, type Hello } from '../../src/wire/frame.ts';
+import { refusal } from '../core/testbed.ts';
 
 const secret = new TextEncoder().encode('a secret of sixteen');
 
@@ -134,6 +135,56 @@ for (const [name, other] of [
     assert.ok(!a.opened && !b.opened);
     assert.equal(a.reason?.code, 'HANDSHAKE_REFUSED');
     assert.deepEqual(b.frames, []);
+  });
+}
+
+test('a dialler that speaks only later versions is refused, and both hear which ranges there are', async () => {
+  const clock = new VirtualClock();
+  const { near, far } = await connect(clock);
+  const b = new End(clock, { node: 'b' });
+  b.start('listener', far);
+  const later = raw(near);
+  later.send({ ...helloOf('a'), protocol: [3, 4] });
+  await clock.advance(10);
+  const [first] = later.frames;
+  assert.ok(first?.type === 'reject' && first.code === 'HANDSHAKE_REFUSED', first?.type);
+  assert.match(first.detail, /it speaks protocol 3 to 4, this node 1 to 2/);
+  assert.ok(later.closed());
+  assert.ok(refusal('HANDSHAKE_REFUSED', 'protocol 3 to 4', '1 to 2')(b.reason));
+});
+
+test('a dialler does not go on with a listener that speaks only later versions', async () => {
+  const clock = new VirtualClock();
+  const { near, far } = await connect(clock);
+  const a = new End(clock, { node: 'a' });
+  const later = raw(far);
+  a.start('dialler', near);
+  await clock.advance(10);
+  later.send({ ...helloOf('b'), type: 'challenge', protocol: [3, 4], proof: new Uint8Array(32) });
+  await clock.advance(10);
+  assert.ok(!a.opened);
+  assert.ok(refusal('HANDSHAKE_REFUSED', 'protocol 3 to 4', '1 to 2')(a.reason));
+});
+
+for (const theirs of [
+  [1, 1],
+  [1, 9],
+  [2, 3],
+] as const) {
+  test(`a dialler that speaks ${theirs.join(' to ')} shares a version with this build, and is let in`, async () => {
+    const clock = new VirtualClock();
+    const { near, far } = await connect(clock);
+    const b = new End(clock, { node: 'b' });
+    b.start('listener', far);
+    const other = raw(near);
+    const hello: Hello = { ...helloOf('a'), protocol: theirs };
+    other.send(hello);
+    await clock.advance(10);
+    const [challenge] = other.frames;
+    assert.ok(challenge?.type === 'challenge', challenge?.type);
+    other.send({ type: 'proof', proof: prove(secret, 'dialler', hello, challenge) });
+    await clock.advance(10);
+    assert.ok(b.opened, String(b.reason));
   });
 }
 
