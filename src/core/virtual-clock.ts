@@ -1,4 +1,4 @@
-import type { Clock, Timer } from './clock.ts';
+import { type Clock, systemClock, type Timer } from './clock.ts';
 import { Heap } from './heap.ts';
 
 interface Pending {
@@ -76,13 +76,13 @@ export class VirtualClock implements Clock {
 
   /** Runs what is due now, and what that sets off, without moving the time. Promises settle in between. */
   async settle(): Promise<void> {
-    for (let idle = 0; idle < 3; ) {
-      await flushMicrotasks();
+    for (let idle = false; !idle; ) {
+      await promisesRun();
       const batch = this.#immediates;
       this.#immediates = [];
       for (const fn of batch) fn();
       const ran = this.#runDue();
-      idle = batch.length > 0 || ran ? 0 : idle + 1;
+      idle = batch.length === 0 && !ran;
     }
   }
 
@@ -129,7 +129,7 @@ export class VirtualClock implements Clock {
   }
 }
 
-/** Lets promises that are settled run their reactions, several levels deep. */
-async function flushMicrotasks(): Promise<void> {
-  for (let i = 0; i < 16; i++) await null;
+/** Lets promises that are settled run their reactions, however deep: Node runs them all before its next turn. */
+function promisesRun(): Promise<void> {
+  return new Promise((done) => systemClock.immediate(done));
 }
