@@ -11,7 +11,7 @@ const [first = '1', count = '1', step = '1'] = process.argv.slice(2);
 
 for (let i = 0; i < Number(count); i++) {
   const seed = Number(first) + i * Number(step);
-  const { violations, schedule } = await simulate(new PromiseScenario(seed), { seed, steps: 8 });
+  const { violations, schedule } = await simulate(new PromiseScenario(seed), { seed, steps: 7 });
   const line = {
     event: 'seed',
     seed,
