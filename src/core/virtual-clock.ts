@@ -76,13 +76,13 @@ export class VirtualClock implements Clock {
 
   /** Runs what is due now, and what that sets off, without moving the time. Promises settle in between. */
   async settle(): Promise<void> {
-    for (let idle = false; !idle; ) {
-      await promisesRun();
+    for (let idle = 0; idle < 3; ) {
+      await flushMicrotasks();
       const batch = this.#immediates;
       this.#immediates = [];
       for (const fn of batch) fn();
       const ran = this.#runDue();
-      idle = batch.length === 0 && !ran;
+      idle = batch.length > 0 || ran ? 0 : idle + 1;
     }
   }
 
@@ -100,7 +100,10 @@ export class VirtualClock implements Clock {
 
   /** Moves on to the next timer, runs it and what that sets off. @returns false, and no time has passed, when there is none. */
   async step(): Promise<boolean> {
-    await this.settle();
+    do {
+      await this.settle();
+      await promisesRun(); // long chains of them may set off more
+    } while (this.#immediates.length > 0);
     for (let next = this.#timers.peek(); next !== undefined; next = this.#timers.peek()) {
       if (next.run === undefined) {
         this.#timers.pop(); // it was cancelled
@@ -127,6 +130,11 @@ export class VirtualClock implements Clock {
     }
     return ran;
   }
+}
+
+/** Lets promises that are settled run their reactions, several levels deep. */
+async function flushMicrotasks(): Promise<void> {
+  for (let i = 0; i < 16; i++) await null;
 }
 
 /** Lets promises that are settled run their reactions, however deep: Node runs them all before its next turn. */
