@@ -17,7 +17,7 @@ import { PromiseScenario } from '../../src/testing/promises.ts';
 import { type FaultKind, faultKinds, type Scenario, simulate } from '../../src/testing/simulation.ts';
 
 const first = Number(process.env.MAILVAN_SEED ?? 1);
-const runs = Math.max(5, Math.round((30 * Number(process.env.MAILVAN_RUNS ?? 100)) / 100));
+const runs = Math.max(5, Math.round((16 * Number(process.env.MAILVAN_RUNS ?? 100)) / 100));
 
 test('whatever befalls a cluster, every promise is kept', { timeout: 300_000 }, async () => {
   for (let seed = first; seed < first + runs; seed++) {
