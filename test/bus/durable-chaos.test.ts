@@ -5,7 +5,7 @@ import { DurableWorld } from './durable-world.ts';
 // Random lives of a cluster: publishes from nodes with and without a store, links cut, processes killed, stores failing.
 // In the end everything is whole again, and what had a receipt must have been handled.
 
-const runs = Math.max(1, Math.round((15 * Number(process.env.MAILVAN_RUNS ?? 100)) / 100));
+const runs = Math.max(1, Math.round((9 * Number(process.env.MAILVAN_RUNS ?? 100)) / 100));
 const debug = process.env.MAILVAN_DEBUG !== undefined;
 const first = Number(process.env.MAILVAN_SEED ?? 1);
 
