@@ -1,6 +1,7 @@
 import type { DeadLetterBox } from '../actors/dead-letters.ts';
 import { createRuntime } from '../actors/runtime.ts';
 import type { Handler } from '../actors/subscriber-options.ts';
+import { checkKnown, checkObject } from '../core/checks.ts';
 import { BusError, describe, type Receipt } from '../core/errors.ts';
 import { type BusEvent, type EventListener, type EventOf, type EventType, eventTypes } from '../core/events.ts';
 import { newIncarnation } from '../core/incarnation.ts';
@@ -10,7 +11,6 @@ import type { Kinds } from '../hosting/kinds.ts';
 import type { PatternInput } from '../routing/pattern.ts';
 import type { Capabilities } from '../wire/placement-entry.ts';
 import type { BusParts } from './bus-parts.ts';
-import { checkKnown, checkObject } from './checks.ts';
 import { configured } from './configured.ts';
 import { Consumption } from './consumption.ts';
 import { RemoteDeadLetters } from './dead-letter-requests.ts';
@@ -20,7 +20,7 @@ import { modelEvent } from './model-event.ts';
 import { openStore } from './opened-store.ts';
 import type { BusOptions } from './options.ts';
 import type { NodeVerdict, Placement } from './placement.ts';
-import { PlacementControl } from './placement-control.ts';
+import type { PlacementControl } from './placement-control.ts';
 import type { EmitOptions, PublishOptions } from './publish-options.ts';
 import type { Outgoing } from './publisher.ts';
 import type { Front, ReceivedDelivery, ReceiveOptions } from './receiving.ts';
@@ -93,7 +93,7 @@ export class Bus implements AsyncDisposable {
 
   /** The handler actors of the cluster. */
   get placements(): PlacementControl {
-    return new PlacementControl(this.#wiring.spawning);
+    return this.#wiring.placements;
   }
 
   /** What this node can do, for placements that ask for it. */

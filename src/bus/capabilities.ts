@@ -1,8 +1,8 @@
 import { nodeCapability } from '../cluster/placement.ts';
+import { checkFlag, checkKnown, checkObject } from '../core/checks.ts';
 import { BusError, describe } from '../core/errors.ts';
 import { checkName } from '../core/topic.ts';
 import type { Capabilities, CapabilityValue, Condition } from '../wire/placement-entry.ts';
-import { checkFlag, checkKnown, checkObject } from './checks.ts';
 
 /** How many capabilities a node may have, and how many conditions a placement. */
 const most = 64;

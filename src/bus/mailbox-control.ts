@@ -1,12 +1,12 @@
 import type { DurableMailbox } from '../actors/durable-mailbox.ts';
 import { clearing, pruning } from '../actors/sweep.ts';
+import { checkFlag, checkKnown, checkNumber, checkObject } from '../core/checks.ts';
 import type { Clock } from '../core/clock.ts';
 import { BusError, describe } from '../core/errors.ts';
 import { nearest } from '../core/spelling.ts';
 import { checkName } from '../core/topic.ts';
 import { compilePattern, type PatternInput, patternFromWire } from '../routing/pattern.ts';
 import type { DurableEntry } from '../wire/frame.ts';
-import { checkFlag, checkKnown, checkNumber, checkObject } from './checks.ts';
 import { askedPolicy, type PolicyRecord, policyRecord } from './definition.ts';
 import { mailboxStats } from './durable-attachment.ts';
 import type { Durables } from './durables.ts';

@@ -48,7 +48,7 @@ export interface NetworkHost {
   readonly starts: number;
   readonly placements: PlacementTable;
   /** Hears of members, when the ways to them are as they are told. */
-  readonly listeners: readonly RegistryListener[];
+  readonly listeners: readonly Partial<RegistryListener>[];
   /** On the leader: a member has said what it is and what runs on it. */
   told(member: Member, said: Pick<PartChange, 'about' | 'instances'>): void;
   /** On the leader: members of an earlier life have had their time to come back. */

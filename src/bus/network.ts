@@ -1,8 +1,8 @@
 import { Part, SyncWaiters } from '../cluster/part.ts';
 import { Registry } from '../cluster/registry.ts';
 import { RegistryListeners } from '../cluster/registry-listeners.ts';
-import { deferred } from '../core/async.ts';
 import { BusError } from '../core/errors.ts';
+import { within } from '../core/within.ts';
 import { Peers } from '../transport/peers.ts';
 import type { Refusal, Session } from '../transport/session.ts';
 import type { DurableEntry, Epoch, Hello, PartChange, SubscriptionEntry } from '../wire/frame.ts';
@@ -74,7 +74,10 @@ export class Network {
       greet: (address) => this.#peers.greet(address),
     });
     this.#role = options.role === 'leader' ? this.#asLeader(host.term) : this.#asMember({ term: host.term, start: 0 });
-    host.placements.onChange(({ name }) => this.#role.placementChanged(name));
+    host.placements.onChange((entry) => {
+      this.#role.placementChanged(entry.name);
+      this.#part.settle(entry, node, host.incarnation);
+    });
     this.#switchboard = new Switchboard({
       node,
       incarnation,
@@ -160,7 +163,7 @@ export class Network {
     const applied = this.#sync.wait(version);
     if (!this.#role.announce(version, change)) this.#sync.reached(version);
     const { down } = this.#host.options.liveness;
-    if (await this.#withinTime(down, applied)) return;
+    if (await within(this.#host.options.clock, down, applied)) return;
     this.#host.log.warn(
       { version },
       `a member has not applied a change of this node for ${down} ms: going on without it`,
@@ -171,11 +174,6 @@ export class Network {
   tell(said: Pick<PartChange, 'about' | 'instances'>): void {
     const change = { add: [], remove: [], durables: [], ...said };
     this.#role.announce(this.#part.change(change), change);
-  }
-
-  /** Nobody needs to hear of an instance any more. */
-  forget(report: { readonly id: string; readonly instance: number }): void {
-    this.#part.forget(report);
   }
 
   /** Asks another node. @throws {BusError} `NO_LEADER`, `NODE_UNREACHABLE`, `TIMEOUT`, or what it answers. */
@@ -200,23 +198,14 @@ export class Network {
   async leave(timeout: number): Promise<void> {
     const waiting = [...this.#routes].filter((route) => route.unconfirmed > 0 && route.reachable);
     if (timeout > 0) await this.#within(timeout, waiting);
-    await this.#withinTime(Math.min(timeout, longestAnswer), this.#requests.answered());
+    await within(this.#host.options.clock, Math.min(timeout, longestAnswer), this.#requests.answered());
     for (const link of this.#links.values()) link.send({ type: 'leave' });
   }
 
   /** @returns whether the routes had nothing unconfirmed in time. */
   async #within(timeout: number, routes: readonly Pick<RemoteRoute, 'flushed'>[]): Promise<boolean> {
     if (routes.length === 0) return true;
-    return this.#withinTime(timeout, Promise.all(routes.map((route) => route.flushed())));
-  }
-
-  /** @returns whether something was done in time. */
-  async #withinTime(timeout: number, done: Promise<unknown>): Promise<boolean> {
-    const late = deferred<boolean>();
-    const timer = this.#host.options.clock.timer(timeout, () => late.resolve(false));
-    const inTime = await Promise.race([done.then(() => true), late.promise]);
-    timer.cancel();
-    return inTime;
+    return within(this.#host.options.clock, timeout, Promise.all(routes.map((route) => route.flushed())));
   }
 
   async close(): Promise<void> {

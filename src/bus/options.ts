@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { pino } from 'pino';
 import type { StoreSource } from '../actors/admin.ts';
 import type { Durability } from '../actors/mailbox-policy.ts';
+import { checkChoice, checkFlag, checkKnown, checkNumber, checkObject } from '../core/checks.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { BusError, describe } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
@@ -11,7 +12,6 @@ import { TcpTransport } from '../transport/tcp.ts';
 import type { Transport } from '../transport/transport.ts';
 import type { Capabilities } from '../wire/placement-entry.ts';
 import { checkCapabilities } from './capabilities.ts';
-import { checkChoice, checkFlag, checkKnown, checkNumber, checkObject } from './checks.ts';
 
 /** What `createBus()` takes. Every member may be left out; the result is a bus within this process. */
 export interface BusOptions {

@@ -1,6 +1,6 @@
 import type { Move } from '../cluster/placement.ts';
+import { checkFlag, checkKnown, checkObject } from '../core/checks.ts';
 import { checkName } from '../core/topic.ts';
-import { checkFlag, checkKnown, checkObject } from './checks.ts';
 import { infoOf, type NodeInfo, Placement, type PlacementInfo } from './placement.ts';
 import type { Spawning } from './spawning.ts';
 import { type WaitOptions, waitOf } from './subscription.ts';

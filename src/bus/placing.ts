@@ -33,7 +33,7 @@ export interface PlacingHost {
 const glance = 10;
 
 /** Handler actors on a node: the kinds that it knows, the instances that it runs, and on the leader where each is to run. */
-export class Placing implements RegistryListener {
+export class Placing implements Pick<RegistryListener, 'joined' | 'changed' | 'gone'> {
   readonly table = new PlacementTable();
   readonly kinds: Kinds;
   readonly placements: Placements;
@@ -60,8 +60,7 @@ export class Placing implements RegistryListener {
       members: () => this.#network?.registry.members ?? [this.#self],
       term: () => this.#network?.term ?? 0,
       pending: ({ name: placement }, missing, reasons) => {
-        if (missing > 0)
-          events.emit({ type: 'placement.pending', placement, missing, reasons: Object.fromEntries(reasons) });
+        events.emit({ type: 'placement.pending', placement, missing, reasons: Object.fromEntries(reasons) });
       },
     });
     this.hosting = new Hosting({
@@ -76,7 +75,6 @@ export class Placing implements RegistryListener {
       publish: (topic, payload, publishing) => host.publish(topic, payload, publishing),
       decode: decodePayload,
       report: (report) => this.#tell({ instances: [report] }),
-      forget: (report) => this.#network?.forget(report),
     });
     this.table.onChange((entry, before) => {
       if (this.#started) this.hosting.apply(entry);
@@ -166,12 +164,6 @@ export class Placing implements RegistryListener {
   gone(member: Member, how: 'down' | 'left'): void {
     this.placements.departed(member, how);
   }
-
-  added(): void {}
-
-  removed(): void {}
-
-  durable(): void {}
 
   /** This node as placing sees it. */
   get candidate(): Candidate {

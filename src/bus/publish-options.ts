@@ -1,9 +1,9 @@
 import type { StagedOptions } from '../actors/delivery.ts';
+import { checkKnown, checkNumber, checkObject } from '../core/checks.ts';
 import type { Clock } from '../core/clock.ts';
 import { BusError, describe } from '../core/errors.ts';
 import { type Headers, Message } from '../core/message.ts';
 import { measurePayload } from '../core/payload.ts';
-import { checkKnown, checkNumber, checkObject } from './checks.ts';
 
 /** What `emit()` takes beside topic and payload. */
 export interface EmitOptions extends StagedOptions {

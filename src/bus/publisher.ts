@@ -1,10 +1,10 @@
 import type { Staged } from '../actors/delivery.ts';
+import { checkObject } from '../core/checks.ts';
 import type { Clock } from '../core/clock.ts';
 import { type Deadline, Deadlines } from '../core/deadlines.ts';
 import { BusError, type Receipt } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
 import type { Router } from '../routing/router.ts';
-import { checkObject } from './checks.ts';
 import { Publication, receiptOf } from './publication.ts';
 import {
   checkEmit,

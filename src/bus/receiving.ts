@@ -1,10 +1,10 @@
 import type { Context } from '../actors/delivery.ts';
 import type { Handler } from '../actors/subscriber-options.ts';
 import { type Deferred, deferred } from '../core/async.ts';
+import { checkKnown, checkNumber, checkObject } from '../core/checks.ts';
 import type { Clock, Timer } from '../core/clock.ts';
 import { BusError, describe } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
-import { checkKnown, checkNumber, checkObject } from './checks.ts';
 import { ConsumedDelivery } from './consumption.ts';
 
 /** What `receive()` and `receiveLatest()` take beside the name. */

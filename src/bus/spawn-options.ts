@@ -1,3 +1,4 @@
+import { checkChoice, checkFlag, checkKnown, checkNumber, checkObject } from '../core/checks.ts';
 import { BusError, describe } from '../core/errors.ts';
 import { hexOf } from '../core/hex.ts';
 import { checkName } from '../core/topic.ts';
@@ -5,7 +6,6 @@ import { compilePattern, type PatternInput } from '../routing/pattern.ts';
 import { encodePayload } from '../wire/codec.ts';
 import { type Condition, largestData, type PlacementSpec } from '../wire/placement-entry.ts';
 import { checkWhere } from './capabilities.ts';
-import { checkChoice, checkFlag, checkKnown, checkNumber, checkObject } from './checks.ts';
 import { type ResolvedSubscription, resolveSubscription, type SubscriptionOptions } from './subscription-options.ts';
 
 /** What `spawn()` takes beside the kind. */
@@ -43,6 +43,8 @@ export interface SpawnOptions
   wait?: number;
 }
 
+const ofMailbox = ['durability', 'update', 'retry', 'limits', 'latestOnly'] as const;
+const ofConsumer = ['concurrency', 'credit', 'timeout'] as const;
 const known = [
   'name',
   'pattern',
@@ -57,17 +59,9 @@ const known = [
   'pending',
   'wait',
   'durable',
-  'durability',
-  'update',
-  'retry',
-  'limits',
-  'latestOnly',
-  'concurrency',
-  'credit',
-  'timeout',
+  ...ofMailbox,
+  ...ofConsumer,
 ];
-const ofMailbox = ['durability', 'update', 'retry', 'limits', 'latestOnly'] as const;
-const ofConsumer = ['concurrency', 'credit', 'timeout'] as const;
 
 /** The options with every default filled in. */
 export interface ResolvedSpawn {

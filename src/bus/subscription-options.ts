@@ -2,10 +2,10 @@ import type { Fence } from '../actors/fences.ts';
 import { type Filter, FilterChain } from '../actors/filters.ts';
 import type { MailboxLimits, Overflow } from '../actors/mailbox.ts';
 import type { Durability, LatestOnly } from '../actors/mailbox-policy.ts';
+import { checkChoice, checkFlag, checkKnown, checkNumber, checkObject } from '../core/checks.ts';
 import { BusError } from '../core/errors.ts';
 import { defaultRetry, type RetryPolicy } from '../core/retry.ts';
 import { checkName } from '../core/topic.ts';
-import { checkChoice, checkFlag, checkKnown, checkNumber, checkObject } from './checks.ts';
 
 /** What `subscribe()` and `consume()` take beside pattern and handler. */
 export interface SubscriptionOptions {

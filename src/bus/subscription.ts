@@ -1,7 +1,7 @@
 import type { SubscriptionStats } from '../actors/subscriber-options.ts';
+import { checkKnown, checkNumber, checkObject } from '../core/checks.ts';
 import type { SubscriptionState } from '../core/lifecycle.ts';
 import type { Pattern } from '../routing/pattern.ts';
-import { checkKnown, checkNumber, checkObject } from './checks.ts';
 
 /** How long to wait, in milliseconds. */
 export interface WaitOptions {

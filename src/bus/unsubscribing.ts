@@ -1,6 +1,6 @@
+import { checkFlag, checkKnown, checkObject } from '../core/checks.ts';
 import { BusError } from '../core/errors.ts';
 import { checkName } from '../core/topic.ts';
-import { checkFlag, checkKnown, checkObject } from './checks.ts';
 import { type UnsubscribeOptions, waitOf } from './subscription.ts';
 import { checkFullName } from './subscription-options.ts';
 import type { Wiring } from './wiring.ts';

@@ -1,10 +1,10 @@
 import type { PlacementTable } from '../cluster/placement-table.ts';
 import type { Member, Registry, RegistryListener } from '../cluster/registry.ts';
+import { checkKnown, checkObject } from '../core/checks.ts';
 import type { Clock } from '../core/clock.ts';
 import { BusError, describe, toError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { checkName } from '../core/topic.ts';
-import { checkKnown, checkObject } from './checks.ts';
 import { type InstanceInfo, infoOf } from './placement.ts';
 import { checkFullName } from './subscription-options.ts';
 
@@ -67,7 +67,7 @@ const mostGone = 10_000;
  * Tells who watches. Each watch compares what is with what it told last, so it does not depend on having seen what lay in
  * between: a restart of the leader hides nothing that is still so afterwards.
  */
-export class Watching implements RegistryListener {
+export class Watching implements Pick<RegistryListener, 'joined' | 'changed' | 'gone'> {
   readonly #host: WatchingHost;
   readonly #nodes = new Map<string, Set<Watch>>();
   readonly #placements = new Map<string, Set<Watch>>();
@@ -127,12 +127,6 @@ export class Watching implements RegistryListener {
     this.#gone.set(node, { how, incarnation });
     this.#look(this.#nodes.get(node));
   }
-
-  added(): void {}
-
-  removed(): void {}
-
-  durable(): void {}
 
   #add(watches: Map<string, Set<Watch>>, name: string, watch: Watch): () => void {
     const all = watches.get(name) ?? new Set();

@@ -9,6 +9,7 @@ import type { BusEvent, EventHub } from '../core/events.ts';
 import { originOf } from '../core/incarnation.ts';
 import { type BusState, busTransitions, Lifecycle } from '../core/lifecycle.ts';
 import { checkName } from '../core/topic.ts';
+import { within } from '../core/within.ts';
 import type { Feed, Identity } from '../hosting/instance.ts';
 import { patternFromWire } from '../routing/pattern.ts';
 import { Router } from '../routing/router.ts';
@@ -19,6 +20,7 @@ import { MailboxControl } from './mailbox-control.ts';
 import { Network } from './network.ts';
 import type { OpenedStore } from './opened-store.ts';
 import type { ResolvedOptions } from './options.ts';
+import { PlacementControl } from './placement-control.ts';
 import { Placing } from './placing.ts';
 import { Promotion } from './promotion.ts';
 import { MessageFactory } from './publish-options.ts';
@@ -46,6 +48,7 @@ export class Wiring {
   readonly receiving: Receiving;
   readonly placing: Placing;
   readonly spawning: Spawning;
+  readonly placements: PlacementControl;
   readonly watching: Watching;
   readonly promotion: Promotion;
   readonly mailboxes: MailboxControl;
@@ -124,10 +127,10 @@ export class Wiring {
       },
       ask: async (target, method, params, timeout) => this.ask(target, method, params, timeout),
       told: async (timeout) => {
-        const late = new Promise<void>((done) => void clock.timer(timeout, done).unref());
-        await Promise.race([this.network?.announce([], []), late]);
+        if (this.network !== undefined) await within(clock, timeout, this.network.announce([], []));
       },
     });
+    this.placements = new PlacementControl(this.spawning);
     this.promotion = new Promotion({ node, clock, network: () => this.network });
     this.watching = new Watching({
       node,

@@ -1,5 +1,6 @@
 import type { PartChange, SubscriptionEntry } from '../wire/frame.ts';
-import type { About, InstanceReport } from '../wire/placement-entry.ts';
+import type { About, InstanceReport, PlacementEntry } from '../wire/placement-entry.ts';
+import { keyOf } from './assignments.ts';
 
 /** What one node has registered of its own. It alone writes this; others hold copies. */
 export class Part {
@@ -35,19 +36,22 @@ export class Part {
   change({ add, remove, about, instances = [] }: PartChange): number {
     for (const id of remove) this.#entries.delete(id);
     for (const entry of add) this.#entries.set(entry.id, entry);
-    for (const report of instances) this.#instances.set(keyOf(report), report);
+    for (const report of instances) this.#instances.set(keyOf(report.id, report.instance), report);
     if (about !== undefined) this.#about = about;
     return ++this.#version;
   }
 
-  /** Nobody needs to hear of an instance any more. */
-  forget(report: Pick<InstanceReport, 'id' | 'instance'>): void {
-    this.#instances.delete(keyOf(report));
+  /** A placement is another one: nobody needs to hear any more of what is not given to this life of the node. */
+  settle({ id, spec, assigned }: PlacementEntry, node: string, incarnation: string): void {
+    for (let instance = 0; instance < spec.instances; instance++) {
+      const report = this.#instances.get(keyOf(id, instance));
+      if (report === undefined) continue;
+      const given = assigned.some(
+        (each) => each.generation === report.generation && each.node === node && each.incarnation === incarnation,
+      );
+      if (!given) this.#instances.delete(keyOf(id, instance));
+    }
   }
-}
-
-function keyOf({ id, instance }: Pick<InstanceReport, 'id' | 'instance'>): string {
-  return `${id}.${instance}`;
 }
 
 /** Lets callers wait until the cluster has applied a version of this node's part. */

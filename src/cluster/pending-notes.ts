@@ -1,6 +1,6 @@
 import type { PlacementEntry } from '../wire/placement-entry.ts';
 
-/** Told when some instances have no node, or others than before, or for other reasons; and when all have one again. */
+/** Told when some instances have no node, or others than before, or for other reasons. */
 export type PendingListener = (entry: PlacementEntry, missing: number, reasons: ReadonlyMap<string, string>) => void;
 
 /** Tells each thing once. */
@@ -14,10 +14,13 @@ export class PendingNotes {
 
   /** How it is now. */
   note(entry: PlacementEntry, missing: number, reasons: ReadonlyMap<string, string>): void {
-    const text = missing === 0 ? '' : JSON.stringify([missing, ...reasons]);
-    if ((this.#told.get(entry.id) ?? '') === text) return;
-    if (missing === 0) this.#told.delete(entry.id);
-    else this.#told.set(entry.id, text);
+    if (missing === 0) {
+      this.#told.delete(entry.id);
+      return;
+    }
+    const text = JSON.stringify([missing, ...reasons]);
+    if (this.#told.get(entry.id) === text) return;
+    this.#told.set(entry.id, text);
     this.#listener(entry, missing, reasons);
   }
 

@@ -1,4 +1,5 @@
-import type { Assignment, InstanceReport, PlacementEntry } from '../wire/placement-entry.ts';
+import { keyOf } from '../cluster/assignments.ts';
+import type { Assignment, PlacementEntry } from '../wire/placement-entry.ts';
 import { Instance, type InstanceHost } from './instance.ts';
 import type { Kinds } from './kinds.ts';
 
@@ -8,8 +9,6 @@ export interface HostingHost extends InstanceHost {
   entry(name: string): PlacementEntry | undefined;
   readonly incarnation: string;
   readonly kinds: Kinds;
-  /** Nobody needs to hear of an instance any more. */
-  forget(report: Pick<InstanceReport, 'id' | 'instance'>): void;
 }
 
 /** How long a handler that runs may take when its instance is moved or stopped, in milliseconds. */
@@ -18,18 +17,14 @@ const grace = 30_000;
 /** The instances that run on a node: those that the table of placements gives to it, no others. */
 export class Hosting {
   readonly #host: HostingHost;
-  readonly #instanceHost: InstanceHost;
   /** By placement; those that stop included. */
   readonly #instances = new Map<string, Set<Instance>>();
   /** The generations that have ended here although they were not taken away, by instance: they do not start again. */
   readonly #ended = new Map<string, number>();
-  /** What has been reported and may be asked for again, by instance. */
-  readonly #reported = new Map<string, InstanceReport>();
   #closed = false;
 
   constructor(host: HostingHost) {
     this.#host = host;
-    this.#instanceHost = { ...host, report: (report) => this.#report(report) };
   }
 
   /** Those that run here, start or stop. */
@@ -47,11 +42,10 @@ export class Hosting {
       if (running.id === entry.id && this.#given(entry, running)) running.update(entry);
       else if (!running.stopping) void this.#end(running, grace);
     }
-    for (const [key, report] of this.#reported) {
-      if (report.id !== entry.id || this.#own(entry).some((each) => each.generation === report.generation)) continue;
-      this.#reported.delete(key);
-      this.#ended.delete(key);
-      this.#host.forget(report);
+    for (let instance = 0; instance < entry.spec.instances; instance++) {
+      const generation = this.#ended.get(keyOf(entry.id, instance));
+      if (!this.#own(entry).some((each) => each.generation === generation))
+        this.#ended.delete(keyOf(entry.id, instance));
     }
     for (const assignment of this.#own(entry)) this.#take(entry, assignment);
   }
@@ -93,16 +87,17 @@ export class Hosting {
   }
 
   #take(entry: PlacementEntry, { instance, generation, state }: Assignment): void {
-    const key = `${entry.id}.${instance}`;
+    const key = keyOf(entry.id, instance);
     const present = [...(this.#instances.get(entry.name) ?? [])].filter((each) => each.instance === instance);
     if (present.some((each) => each.id === entry.id && each.generation === generation)) return;
     if (entry.removed || state === 'stopping' || this.#ended.get(key) === generation || this.#closed) {
       // It does not run here, and will not.
-      if (present.length === 0) this.#report({ id: entry.id, instance, generation, state: 'stopped', settings: 0 });
+      if (present.length === 0)
+        this.#host.report({ id: entry.id, instance, generation, state: 'stopped', settings: 0 });
       return;
     }
     const kind = this.#host.kinds.get(entry.spec.kind);
-    const made = new Instance(this.#instanceHost, entry, { instance, generation }, kind);
+    const made = new Instance(this.#host, entry, { instance, generation }, kind);
     const all = this.#instances.get(entry.name) ?? new Set<Instance>();
     this.#instances.set(entry.name, all.add(made));
     // One of an earlier generation may still be stopping: never two of one at a time.
@@ -117,17 +112,9 @@ export class Hosting {
     if (all.size === 0) this.#instances.delete(placement);
     const entry = this.#host.entry(placement);
     if (entry?.id !== id || !this.#own(entry).some((each) => each.generation === generation)) {
-      this.#reported.delete(`${id}.${instance}`);
-      this.#host.forget(running);
       return; // it was taken away already: nobody waits to hear of it
     }
-    this.#ended.set(`${id}.${instance}`, generation);
-    this.#report({ ...running.report, state: 'stopped' });
-  }
-
-  #report(report: InstanceReport): void {
-    const { id, instance } = report;
-    this.#reported.set(`${id}.${instance}`, report);
-    this.#host.report(report);
+    this.#ended.set(keyOf(id, instance), generation);
+    this.#host.report({ ...running.report, state: 'stopped' });
   }
 }

@@ -7,6 +7,7 @@ import type { Clock } from '../core/clock.ts';
 import { BusError, describe, type Receipt, toError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Message } from '../core/message.ts';
+import { within } from '../core/within.ts';
 import type { InstanceReport, PlacementEntry } from '../wire/placement-entry.ts';
 import { ProcessEnded } from './ended.ts';
 import type { ActorContext, HandlerActor, Kind } from './kinds.ts';
@@ -339,15 +340,8 @@ export class Instance {
   async #inTime(what: string, call: () => unknown): Promise<void> {
     const result = call();
     if (!isThenable(result)) return;
-    const late = deferred<never>();
-    const timer = this.#host.clock.timer(patience, () =>
-      late.reject(new BusError('TIMEOUT', `${what} of '${this.placement}' took longer than ${patience} ms`)),
-    );
-    try {
-      await Promise.race([result, late.promise]);
-    } finally {
-      timer.cancel();
-    }
+    if (await within(this.#host.clock, patience, result)) return;
+    throw new BusError('TIMEOUT', `${what} of '${this.placement}' took longer than ${patience} ms`);
   }
 
   /** It is to be started again, if its placement allows that. */

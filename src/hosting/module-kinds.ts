@@ -1,9 +1,9 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { checkChoice, checkKnown, checkNumber } from '../core/checks.ts';
 import type { Clock } from '../core/clock.ts';
 import { BusError, describe } from '../core/errors.ts';
-import { nearest } from '../core/spelling.ts';
 import { importedKind, isolatedKind } from './isolated.ts';
 import type { Kind, ModuleKind } from './kinds.ts';
 
@@ -11,35 +11,29 @@ const known = ['module', 'isolation', 'memory', 'start'];
 
 /** The kind that a file has. @throws {BusError} `OPTION_INVALID`. */
 export function kindOf(name: string, options: ModuleKind, clock: Clock): Kind {
-  const refuse = (problem: string): BusError => new BusError('OPTION_INVALID', `the kind '${name}': ${problem}`);
+  const what = `the kind '${name}'`;
   if (typeof options !== 'object' || options === null) {
-    throw refuse(`${describe(options)} is neither a function that makes an actor nor { module }`);
+    throw new BusError(
+      'OPTION_INVALID',
+      `${what} is ${describe(options)}, neither a function that makes an actor nor { module }`,
+    );
   }
-  for (const key of Object.keys(options)) {
-    const near = nearest(key, known);
-    const hint = near === undefined ? `; it has ${known.join(', ')}` : `; did you mean '${near}'?`;
-    if (!known.includes(key)) throw refuse(`there is no option '${key}'${hint}`);
-  }
-  const { isolation = 'process', memory = 128, start = 10_000 } = options;
-  if (isolation !== 'process' && isolation !== 'none') {
-    throw refuse(`isolation ${describe(isolation)} must be one of 'process', 'none'`);
-  }
-  const whole = (what: string, value: unknown, min: number, max: number): void => {
-    if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return;
-    throw refuse(`${what} ${describe(value)} must be a whole number from ${min} to ${max}`);
-  };
-  whole('memory', memory, 16, 65_536);
-  whole('start', start, 1, 600_000);
-  const module = moduleUrl(options.module, refuse);
+  checkKnown(what, options, known);
+  const isolation = checkChoice(`${what}: isolation`, options.isolation, 'process', ['process', 'none'] as const);
+  const memory = checkNumber(`${what}: memory`, options.memory, 128, { min: 16, max: 65_536 });
+  const start = checkNumber(`${what}: start`, options.start, 10_000, { min: 1, max: 600_000 });
+  const module = moduleUrl(what, options.module);
   if (isolation === 'process') return isolatedKind({ module, memory, start }, clock);
-  for (const what of ['memory', 'start'] as const) {
-    if (options[what] !== undefined) throw refuse(`'${what}' goes only with isolation: 'process'`);
+  for (const option of ['memory', 'start'] as const) {
+    if (options[option] !== undefined)
+      throw new BusError('OPTION_INVALID', `${what}: '${option}' goes only with isolation: 'process'`);
   }
   return importedKind(module);
 }
 
 /** The URL of a module's file, which must exist. */
-function moduleUrl(module: unknown, refuse: (problem: string) => BusError): string {
+function moduleUrl(what: string, module: unknown): string {
+  const refuse = (problem: string): BusError => new BusError('OPTION_INVALID', `${what}: ${problem}`);
   let path: string;
   try {
     if (module instanceof URL || (typeof module === 'string' && module.startsWith('file:')))

@@ -121,6 +121,7 @@ export class PromiseScenario implements Scenario {
     for (let i = simulation.dice(5); i > 0; i--) this.#publish(simulation, 'work', simulation.dice(2) === 0);
     if (simulation.dice(2) === 0) this.#publish(simulation, 'seq', false);
     if (simulation.dice(4) === 0) this.#spawn(simulation);
+    if (simulation.life(simulation.leading) === undefined) this.#publishAlone(simulation);
   }
 
   /** Whether everything has come to its end. */
@@ -211,6 +212,30 @@ export class PromiseScenario implements Scenario {
         if (life.alive && took > patience.timeout + patience.slack)
           simulation.violation(`7: ${from}#${n} took ${took} ms of ${patience.timeout}`);
       });
+  }
+
+  /** Without a leader a node goes on with what is its own: it takes messages, handles them and tries them again. */
+  #publishAlone(simulation: Simulation): void {
+    const life = simulation.life('home');
+    // A disk that is in trouble, or was, is another promise's.
+    const troubled = (): boolean =>
+      life?.source?.behaviour.full === true || life?.events.some(({ type }) => type === 'store.failed') === true;
+    if (life === undefined || troubled() || (life.source?.behaviour.faults.size ?? 0) > 0) return;
+    const from = 'home/alone';
+    const n = (this.#numbers.get(from) ?? 0) + 1;
+    this.#numbers.set(from, n);
+    const wrong = (what: string): void => {
+      if (life.alive && !troubled()) simulation.violation(`9: without the leader ${from}#${n} ${what}`);
+    };
+    life.bus.publish('seq', { from, n }, { timeout: patience.timeout }).then(
+      ({ stored }) => {
+        if (stored !== 1) wrong(`was stored ${stored} times`);
+        simulation.clock.timer(patience.timeout, () => {
+          if (!this.#arrived.some((each) => each.from === from && each.n === n)) wrong('was not handled');
+        });
+      },
+      (error: BusError) => wrong(`is ${error.code}`),
+    );
   }
 
   #take(key: string | undefined, life: SimulatedLife, simulation: Simulation): void {

@@ -105,6 +105,9 @@ export async function stage(...members: string[]): Promise<Stage> {
 /** A bus on the real clock, for real processes. */
 export async function realBus(t: TestContext) {
   const bus = await createBus({ node: 'one', logger: silentLogger });
+  // Neither a bus that stands alone nor an idle process of an instance keeps this one alive: the test has to.
+  const awake = setInterval(() => {}, 1000);
+  t.after(() => clearInterval(awake));
   t.after(() => bus.close({ timeout: 0 }));
   return {
     bus,

@@ -55,6 +55,9 @@ interface Bed {
 async function bed(t: TestContext): Promise<Bed> {
   const log = new LogBook();
   const bus = await createBus({ node: 'one', logger: log });
+  // Neither a bus that stands alone nor an idle process of an instance keeps this one alive: the test has to.
+  const awake = setInterval(() => {}, 1000);
+  t.after(() => clearInterval(awake));
   t.after(() => bus.close({ timeout: 0 }));
   const events = new Feed<BusEvent>();
   bus.on('*', (event) => events.add(event));

@@ -7,6 +7,7 @@ import type { Slot } from '../../src/actors/slot.ts';
 import { Subscriber } from '../../src/actors/subscriber.ts';
 import { Tally } from '../../src/actors/tally.ts';
 import { DurableRoute } from '../../src/bus/durable-route.ts';
+import { MemberRole } from '../../src/bus/member-role.ts';
 import { Spool } from '../../src/bus/spool.ts';
 import { Placements } from '../../src/cluster/placements.ts';
 import { Deadlines } from '../../src/core/deadlines.ts';
@@ -201,6 +202,42 @@ const bugs: readonly { promise: string; bug: Bug; finds: RegExp; faults?: readon
     },
     finds: /^8: /,
     faults: ['reset'],
+  },
+  {
+    promise: '9: a mailbox that hands out nothing while the leader is away',
+    bug: () => {
+      const away = new Set<MemberRole>();
+      return both(
+        instead(
+          MemberRole,
+          'closed',
+          (original) =>
+            function (this: MemberRole, ...given) {
+              away.add(this);
+              original.apply(this, given);
+            },
+        ),
+        instead(
+          MemberRole,
+          'opened',
+          (original) =>
+            function (this: MemberRole, ...given) {
+              away.delete(this);
+              original.apply(this, given);
+            },
+        ),
+        instead(
+          DurableMailbox,
+          'take',
+          (original) =>
+            function (this: DurableMailbox, consumer) {
+              return away.size > 0 ? undefined : original.call(this, consumer);
+            },
+        ),
+      )();
+    },
+    finds: /^9: /,
+    faults: ['crash'],
   },
   {
     promise: '10: a spool that forgets',

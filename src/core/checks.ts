@@ -1,5 +1,5 @@
-import { BusError, describe } from '../core/errors.ts';
-import { nearest } from '../core/spelling.ts';
+import { BusError, describe } from './errors.ts';
+import { nearest } from './spelling.ts';
 
 /** What a later version adds: refused by name until then, never ignored. */
 type Later = Readonly<Record<string, string>>;
