@@ -27,6 +27,8 @@ export interface PlacingHost {
   /** Subscribes an instance. */
   feed(entry: PlacementEntry, identity: Identity, handler: Handler): Promise<Feed>;
   publish: ActorContext['publish'];
+  /** Resolves when what was written into the table is on disk, where there is one. @throws {BusError} */
+  kept(): Promise<void>;
 }
 
 /** How often a node that leaves looks whether its instances have moved, in milliseconds. */
@@ -59,6 +61,7 @@ export class Placing implements Pick<RegistryListener, 'joined' | 'changed' | 'g
       down: role === 'alone' ? 0 : liveness.down,
       members: () => this.#network?.registry.members ?? [this.#self],
       term: () => this.#network?.term ?? 0,
+      kept: () => host.kept(),
       pending: ({ name: placement }, missing, reasons) => {
         events.emit({ type: 'placement.pending', placement, missing, reasons: Object.fromEntries(reasons) });
       },

@@ -181,6 +181,14 @@ export class Storehouse {
     if (this.#open) this.#own(entry);
   }
 
+  /** Resolves when all that has been written until now is on disk, where there is one. @throws {BusError} */
+  async kept(): Promise<void> {
+    if (!this.#host.opened.lasting) return;
+    const { commits } = this.admin;
+    await commits.flushed();
+    if (commits.error !== undefined) throw commits.error;
+  }
+
   /** Who leads has been decided anew. */
   leading(leadership: Leadership): void {
     if (this.#host.opened.lasting) this.#records.keepLeadership(leadership);

@@ -78,6 +78,7 @@ export class Wiring {
       employ: async (spec) => (await this.#user()).add(spec),
       feed: (entry, identity, handler) => this.#feed(entry, identity, handler),
       publish: (topic, payload, given) => this.publisher.publish(topic, payload, given),
+      kept: () => this.storehouse.kept(),
     });
     this.storehouse = new Storehouse({
       opened,

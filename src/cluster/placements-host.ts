@@ -11,6 +11,12 @@ export interface PlacementsHost {
   readonly down: number;
   /** Every node that there is, this one included. */
   members(): Iterable<Member>;
+  /**
+   * Resolves when the store of this node, if it has one, holds what was written into the table.
+   *
+   * @throws {BusError} `STORE_FULL`, `STORE_FAILED`.
+   */
+  kept(): Promise<void>;
   /** What a leader's term is: its numbers go above those of lower terms. */
   term(): number;
   /** Some instances have no node. Told when that, or why, has changed. */

@@ -101,7 +101,7 @@ export class Placements {
    * Has something run.
    *
    * @returns it, or what there is under this name already when that is the same.
-   * @throws {BusError} `UNPLACEABLE`, `NAME_TAKEN`, `TIMEOUT`, `ABORTED`: then nothing of it stays.
+   * @throws {BusError} `UNPLACEABLE`, `NAME_TAKEN`, `TIMEOUT`, `ABORTED`, `STORE_FULL`, `STORE_FAILED`: then nothing of it stays.
    */
   async spawn({ name, id, spec, owner, pending }: SpawnRequest, timeout: number): Promise<PlacementEntry> {
     const { table } = this.#host;
@@ -145,6 +145,7 @@ export class Placements {
         rest(),
         () => late('did not start'),
       );
+      await this.#host.kept(); // or nobody might know of it after a crash
       const entry = mine();
       if (entry === undefined) throw new BusError('ABORTED', `'${name}' was stopped before it had started`);
       const fault = failed();
@@ -160,7 +161,8 @@ export class Placements {
   /** Whoever asked for something does not want it any more, whether or not it was heard of here: a member may bring it yet. */
   revoke(name: string, id: string): void {
     if (this.#settled && this.#host.table.get(name)?.id === id) this.#remove(name);
-    if (this.#revoked.size >= mostRevoked) this.#revoked.delete([...this.#revoked][0] as string); // it is not empty
+    const [oldest] = this.#revoked;
+    if (oldest !== undefined && this.#revoked.size >= mostRevoked) this.#revoked.delete(oldest);
     this.#revoked.add(id);
   }
 
@@ -321,11 +323,8 @@ export class Placements {
   }
 
   #assignment(instance: number, node: string, generation: number): Assignment {
-    for (const member of this.#host.members()) {
-      if (member.node !== node) continue;
-      return { instance, node, incarnation: member.incarnation, generation, state: 'starting', settings: 0 };
-    }
-    throw new BusError('INTERNAL', `'${node}' was chosen, and is no member`);
+    const member = [...this.#host.members()].find((each) => each.node === node) as Member; // a candidate is a member
+    return { instance, node, incarnation: member.incarnation, generation, state: 'starting', settings: 0 };
   }
 
   #moves(): number {

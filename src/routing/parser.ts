@@ -56,6 +56,8 @@ class Parser {
   readonly #syntax: Syntax;
   readonly #max: number;
   readonly #words: CharSet;
+  /** Whether a match may begin between the halves of a character. */
+  readonly #halves: boolean;
   #at = 0;
   #depth = 0;
 
@@ -63,6 +65,7 @@ class Parser {
     this.#source = source;
     this.#syntax = syntax;
     this.#max = syntax.unicode ? maxPoint : maxUnit;
+    this.#halves = syntax.unicode && source.includes('\\B');
     this.#words = syntax.unicode && syntax.ignoreCase ? foldedWords : words;
   }
 
@@ -93,7 +96,7 @@ class Parser {
       throw new SyntaxProblem('a quantifier behind an assertion', start);
     const again = this.#at;
     if (this.#quantifier() !== undefined) throw new SyntaxProblem('a quantifier with nothing to repeat', again);
-    return repeat(atom, count[0], count[1]);
+    return repeat(atom, count[0], count[1], this.#halves);
   }
 
   #atom(): Tree {

@@ -65,14 +65,18 @@ export function alternate(branches: readonly Tree[]): Tree {
   return branches.length === 1 ? (branches[0] as Tree) : { type: 'alternate', branches };
 }
 
-/** `body{min,max}`. Greedy or lazy is one to us: only whether there is a match counts. */
-export function repeat(body: Tree, min: number, max: number): Tree {
+/**
+ * `body{min,max}`. Greedy or lazy is one to us: only whether there is a match counts.
+ *
+ * @param halves whether a match may begin between the halves of a character: `\B` holds there in V8, and nothing goes on.
+ */
+export function repeat(body: Tree, min: number, max: number, halves = false): Tree {
   if (body === empty || max === 0) return empty;
   if (min === 1 && max === 1) return body;
   if (max === Number.POSITIVE_INFINITY) {
     if (body === anything) return anything;
     // Topics are well-formed, so any number of characters is any number of units.
-    if (body === anyUnit || body === anyCharacter) return concat([repeat(body, min, min), anything]);
+    if (body === anyUnit || (body === anyCharacter && !halves)) return concat([repeat(body, min, min), anything]);
   }
   return { type: 'repeat', body, min, max };
 }

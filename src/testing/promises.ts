@@ -336,7 +336,7 @@ export class PromiseScenario implements Scenario {
       // Whoever has been refused without knowing what the leader has done takes it back, as long as it lives.
       if (state === 'refused' && life.alive && instances.length > 0)
         found.push(`spawn: '${name}' was refused, and is there`);
-      if (state === 'placed' && stored && this.#powered && running.length === 0 && instances.length === 0)
+      if (state === 'placed' && stored && running.length === 0 && instances.length === 0)
         found.push(`spawn: '${name}' was placed, and is gone`);
     }
   }

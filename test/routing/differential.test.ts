@@ -36,6 +36,15 @@ test('a RegExp matches the topics that JavaScript would find it in', () => {
   );
 });
 
+test('behind \\B, which V8 finds between the halves of a character, too, any number of characters is one of whole ones', () => {
+  for (const source of ['\\B', '\\B.*', '\\B.*\\D', '\\B[^]*s', '(?:.*s|\\B)*x$', '\\B.+\\D|a']) {
+    for (const flag of ['u', 'iu', 'isu']) {
+      const expression = new RegExp(source, flag);
+      compare(compilePattern(expression), expression, ['0𐐨ſ', '0𐐨s', '𐐨ſ', '0😀x', '-😀-', 'a']);
+    }
+  }
+});
+
 test('a string matches the topics that JavaScript matches as a whole, by code points', () => {
   fc.assert(
     fc.property(sources, someTopics, (source, list) => {
