@@ -1,5 +1,6 @@
 import type { Timer } from '../core/clock.ts';
 import { BusError } from '../core/errors.ts';
+import { within } from '../core/within.ts';
 import type { PartChange } from '../wire/frame.ts';
 import type { About, Assignment, InstanceReport, PlacementEntry, PlacementSpec } from '../wire/placement-entry.ts';
 import { absent, inOrder, keyOf, same } from './assignments.ts';
@@ -145,7 +146,8 @@ export class Placements {
         rest(),
         () => late('did not start'),
       );
-      await this.#host.kept(); // or nobody might know of it after a crash
+      // Or nobody might know of it after a crash.
+      if (!(await within(this.#host.clock, Math.max(0, rest()), this.#host.kept()))) throw late('was not on disk');
       const entry = mine();
       if (entry === undefined) throw new BusError('ABORTED', `'${name}' was stopped before it had started`);
       const fault = failed();
@@ -281,11 +283,8 @@ export class Placements {
     this.#changed();
   }
 
-  #report(
-    node: string,
-    incarnation: string,
-    { id, instance, generation, state, settings, error }: InstanceReport,
-  ): void {
+  #report(node: string, incarnation: string, report: InstanceReport): void {
+    const { id, instance, generation, state, settings, error } = report;
     const entry = this.#host.table.byId(id);
     const given = entry?.assigned.find((each) => each.instance === instance);
     if (entry === undefined || given === undefined || given.generation !== generation) return;
