@@ -33,8 +33,8 @@ export interface DurableRemoteHost {
   /** Calls `fn` once when the store takes something again. */
   whenStoreOpen(fn: () => void): void;
   path(node: string): Link | undefined;
-  /** The mailboxes, by their ids, that have had an outbox of this life: another one takes an origin of its own. */
-  readonly begun: Set<string>;
+  /** How many outboxes of this life the mailboxes, by their ids, have had: another one takes an origin of its own. */
+  readonly begun: Map<string, number>;
   /** Begins to write an outbox to the store. */
   spool(record: SpoolRecord, outbox: DurableOutbox): Spool;
 }
@@ -288,9 +288,10 @@ export class DurableRemoteRoute implements Route, DurableTarget, DurableOutboxHo
     const { id: mailbox } = this.entry;
     // The second one of a life needs an origin of its own: its numbers must not meet those of the first, which the home
     // would take for repeats.
-    const own = begun.has(mailbox) ? hexOf(clock.randomBytes(8)) : origin;
-    begun.add(mailbox);
-    const outbox = new DurableOutbox({ target: this.node, mailbox, source: node, origin: own }, this, 1);
+    const place = begun.get(mailbox) ?? 0;
+    const own = place > 0 ? hexOf(clock.randomBytes(8)) : origin;
+    begun.set(mailbox, place + 1);
+    const outbox = new DurableOutbox({ target: this.node, mailbox, source: node, origin: own, place }, this, 1);
     this.#outboxes.push(outbox);
     if (this.#outboxes.length === 1) {
       outbox.only = true;
@@ -301,8 +302,8 @@ export class DurableRemoteRoute implements Route, DurableTarget, DurableOutboxHo
 
   #spool(outbox: DurableOutbox): void {
     const { id: mailbox, name, home } = this.entry;
-    const { origin } = outbox.route;
-    outbox.spoolTo(this.#host.spool({ mailbox, name, home, origin, start: this.#host.start }, outbox));
+    const { origin, place } = outbox.route;
+    outbox.spoolTo(this.#host.spool({ mailbox, name, home, origin, start: this.#host.start, place }, outbox));
   }
 }
 

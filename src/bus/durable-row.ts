@@ -39,6 +39,8 @@ export interface DurableOutboxRoute {
   readonly mailbox: string;
   readonly source: string;
   readonly origin: string;
+  /** Which of its origin's life it is for this mailbox, from 0. */
+  readonly place: number;
 }
 
 /** A message on its way. */

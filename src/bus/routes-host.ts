@@ -47,7 +47,7 @@ export function routesHost(host: NetworkHost, ways: Ways): RemoteRoutesHost {
       },
       whenStoreOpen: (fn) => admin.commits.whenOpen(fn),
       path: (target) => ways.path(target),
-      begun: new Set(),
+      begun: new Map(),
       spool: (record, outbox) => spools.begin(record, outbox),
     },
     earlier: (mailbox) => spools.earlier(mailbox),

@@ -27,6 +27,8 @@ export interface SpoolRecord {
   /** The life of this node that began it, and which start of the node that was. */
   readonly origin: string;
   readonly start: number;
+  /** Which of that life's it is: it begins another one when its store has failed. 0 is the first, as in records that do not say. */
+  readonly place?: number;
 }
 
 /** What a spool needs of its outbox and of the bus. */

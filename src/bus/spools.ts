@@ -59,7 +59,7 @@ export class Spools {
         log.error({ err: toError(error), key }, 'a spool cannot be opened');
       }
     }
-    records.sort((a, b) => a.start - b.start);
+    records.sort((a, b) => a.start - b.start || (a.place ?? 0) - (b.place ?? 0));
     for (const record of records) {
       const recovered = await recover(store, `${record.mailbox}.${record.origin}`, clock.now(), false);
       const list = this.#found.get(record.mailbox) ?? [];
@@ -73,9 +73,9 @@ export class Spools {
     const found = this.#found.get(mailbox) ?? [];
     this.#found.delete(mailbox);
     return found.map(({ record, recovered }) => (host) => {
-      const { home: target, origin } = record;
+      const { home: target, origin, place = 0 } = record;
       const outbox = new DurableOutbox(
-        { target, mailbox, source: this.#host.node, origin },
+        { target, mailbox, source: this.#host.node, origin, place },
         host,
         recovered.state.head,
       );

@@ -701,6 +701,32 @@ inWorld('a spool of an earlier life that holds nothing does not hold up those be
   assert.deepEqual(got, [0, 1, 2, 3, 4, 5]);
 });
 
+inWorld(
+  'spools that a life began one after the other, as its store failed, are sent in that order by the next',
+  async (w) => {
+    for (const node of ['lead', 'home', 'pub']) await w.start(node);
+    await w.durable('home', 'work', null);
+    await w.die('home');
+    await w.clock.advance(5_000);
+    const sent: number[] = [];
+    for (let n = 0; n < 8; n++) {
+      assert.equal((await w.until(w.bus('pub').publish('t', n))).spooled, 1);
+      sent.push(n);
+      w.source('pub').behaviour.faults = new Map([[0, 'lost']]);
+      await assert.rejects(w.until(w.bus('pub').publish('t', 'not written')));
+      await w.when(() => w.seen('pub', 'store.recovered').length === n + 1);
+    }
+    assert.equal((w.disks.get('pub') as Disk).keys('ob/').length, 8);
+    await w.die('pub');
+    await w.start('pub');
+    await w.start('home');
+    const got: unknown[] = [];
+    await w.durable('home', 'work', ({ payload }) => void got.push(payload));
+    await w.when(() => got.length >= 8);
+    assert.deepEqual(got, sent);
+  },
+);
+
 test('a consumer that attaches again before its first stream has opened settles nothing but what it was given', async () => {
   // The link is cut for longer than a consumer waits, at every moment of its attaching.
   for (let at = 0; at < 60; at += 4) {
