@@ -50,6 +50,13 @@ export class Attendance {
     }
   }
 
+  /** Another link may lead to a node now. */
+  relinked(node: string): void {
+    const link = this.#host.path(node);
+    if (link === undefined) return;
+    for (const each of [...this.#links.values()].flat()) if (each.route.node === node) each.move(link);
+  }
+
   /** A node is down: what its consumers held comes back. */
   gone(node: string, incarnation: string): void {
     for (const link of [...this.#links.values()].flat()) {

@@ -3,6 +3,7 @@ import type { Fence } from '../actors/fences.ts';
 import type { MailboxConsumer } from '../actors/mailbox-consumer.ts';
 import type { Slot } from '../actors/slot.ts';
 import type { Timer } from '../core/clock.ts';
+import { BusError } from '../core/errors.ts';
 import { flow } from '../wire/flow.ts';
 import type { ControlFrame } from '../wire/frame.ts';
 import { type DataWriter, Parcel } from '../wire/pack.ts';
@@ -62,6 +63,12 @@ export class ConsumerLink implements Sender, MailboxConsumer {
   #link: Link | undefined;
   #timer: Timer | undefined;
   #open = true;
+  /** The consumer has its stream. */
+  #confirmed = false;
+  /** The link that it is to move to. */
+  #towards: Link | undefined;
+  /** Its stream on the link that it has moved away from. */
+  #former: Former | undefined;
 
   constructor(mailbox: DurableMailbox, route: ConsumerRoute, wanted: Wanted, ended: () => void) {
     this.#mailbox = mailbox;
@@ -112,6 +119,19 @@ export class ConsumerLink implements Sender, MailboxConsumer {
     this.#mailbox.attach(this);
   }
 
+  /** Another link leads to the consumer now: its stream goes on over that one, and nothing is handed out anew. */
+  move(link: Link): void {
+    if (this.#link === undefined || this.#link === link || link.incarnation !== this.route.incarnation) return;
+    this.#towards = link;
+    if (!this.#confirmed) return; // it may hear of another link before it hears of its stream
+    this.#former?.shut();
+    this.#former = new Former(this.#link, this);
+    this.#link.succeed(this, this.#former);
+    this.#link = link;
+    link.attach(this);
+    link.notify(this);
+  }
+
   /** The delivery of a number; undefined when it is settled or was taken away. */
   slot(number: number): Slot | undefined {
     return this.#open ? this.#out.get(number)?.slot : undefined;
@@ -147,6 +167,7 @@ export class ConsumerLink implements Sender, MailboxConsumer {
       const link = this.#link;
       this.#link = undefined;
       link?.detach(this);
+      this.#former?.shut();
     }
     this.#giveBack((number) => !busy.has(number));
   }
@@ -157,6 +178,7 @@ export class ConsumerLink implements Sender, MailboxConsumer {
 
   removed(): void {
     this.#link?.detach(this);
+    this.#former?.shut();
     this.#link = undefined;
     this.#open = false;
     this.#out.clear();
@@ -167,7 +189,9 @@ export class ConsumerLink implements Sender, MailboxConsumer {
 
   opening(): Omit<ControlFrame & { type: 'open' }, 'type' | 'stream'> {
     const { source, origin, node, incarnation, consumer } = this.route;
-    return { target: node, incarnation, mailbox: this.#mailbox.id, source, origin, from: this.#next, consumer };
+    const from = this.#next;
+    const moved = this.#former ? { moved: true } : {};
+    return { target: node, incarnation, mailbox: this.#mailbox.id, source, origin, from, consumer, ...moved };
   }
 
   fill(writer: DataWriter): boolean {
@@ -191,6 +215,10 @@ export class ConsumerLink implements Sender, MailboxConsumer {
 
   flow(kind: number, number: number, _allow: number): void {
     switch (kind) {
+      case flow.confirm:
+        this.#confirmed = true;
+        if (this.#towards?.open) this.move(this.#towards);
+        return;
       case flow.ack: {
         const slot = this.slot(number);
         if (slot === undefined) return;
@@ -216,6 +244,7 @@ export class ConsumerLink implements Sender, MailboxConsumer {
     this.queued = false;
     if (!this.#open) return;
     this.#open = false;
+    this.#former?.shut(); // its opening may still be under way there
     this.#giveBack((_number, slot) => slot.message.key === undefined);
   }
 
@@ -237,4 +266,36 @@ export class ConsumerLink implements Sender, MailboxConsumer {
     this.#mailbox.detach(this);
     this.#ended();
   }
+}
+
+/** What is left of a consumer's stream on a link that it has moved away from: acks may be under way there. */
+class Former implements Sender {
+  stream = 0;
+  queued = false;
+  readonly #link: Link;
+  readonly #consumer: ConsumerLink;
+
+  constructor(link: Link, consumer: ConsumerLink) {
+    this.#link = link;
+    this.#consumer = consumer;
+  }
+
+  opening(): never {
+    throw new BusError('INTERNAL', 'what has moved away opens no stream');
+  }
+
+  fill(): boolean {
+    return false;
+  }
+
+  flow(kind: number, number: number): void {
+    if (kind === flow.ack) this.#consumer.flow(kind, number, 0);
+    else if (kind === flow.unlinked) this.shut();
+  }
+
+  shut(): void {
+    this.#link.detach(this);
+  }
+
+  unlinked(): void {}
 }

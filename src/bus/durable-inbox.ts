@@ -118,8 +118,8 @@ export class DurableInbox extends Deadline implements Receiver {
     });
   }
 
-  ended(stream: number): void {
-    if (stream === this.#stream) this.#link = undefined;
+  ended(link: Link, stream: number): void {
+    if (link === this.#link && stream === this.#stream) this.#link = undefined;
   }
 
   expire(): void {

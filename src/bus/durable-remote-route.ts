@@ -33,6 +33,8 @@ export interface DurableRemoteHost {
   /** Calls `fn` once when the store takes something again. */
   whenStoreOpen(fn: () => void): void;
   path(node: string): Link | undefined;
+  /** There is something to send to a node. */
+  wanted(node: string): void;
   /** How many outboxes of this life the mailboxes, by their ids, have had: another one takes an origin of its own. */
   readonly begun: Map<string, number>;
   /** Begins to write an outbox to the store. */
@@ -99,7 +101,7 @@ export class DurableRemoteRoute implements Route, DurableTarget, DurableOutboxHo
   }
 
   get reachable(): boolean {
-    return this.path() !== undefined;
+    return this.#host.path(this.node) !== undefined;
   }
 
   /** How many messages the home has not confirmed. */
@@ -108,6 +110,7 @@ export class DurableRemoteRoute implements Route, DurableTarget, DurableOutboxHo
   }
 
   path(): Link | undefined {
+    this.#host.wanted(this.node);
     return this.#host.path(this.node);
   }
 

@@ -78,8 +78,8 @@ export class Inbox extends Deadline implements Receiver {
     this.#link?.tell(flow.confirm, this.#stream, this.#expect - 1, this.#allowed());
   }
 
-  ended(stream: number): void {
-    if (stream === this.#stream) this.#link = undefined;
+  ended(link: Link, stream: number): void {
+    if (link === this.#link && stream === this.#stream) this.#link = undefined;
   }
 
   expire(): void {

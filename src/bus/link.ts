@@ -31,8 +31,8 @@ export interface Receiver {
   receive(number: number, parcel: Parcel | undefined, attempt: number): void;
   /** Everything that came together has been received. */
   settle(): void;
-  /** A stream has ended here: the link has gone, or the sender has shut it. */
-  ended(stream: number): void;
+  /** A stream has ended here: the link has gone, or the sender has shut it. It may go on over another link already. */
+  ended(link: Link, stream: number): void;
 }
 
 /** What a link needs of its surroundings. */
@@ -107,6 +107,12 @@ export class Link {
     this.session.send({ type: 'shut', stream: sender.stream });
   }
 
+  /** A sender goes on over another link; another one hears what is still told of its stream here. */
+  succeed(sender: Sender, by: Sender): void {
+    by.stream = sender.stream;
+    this.#senders.set(by.stream, by);
+  }
+
   /** A sender has something to send. */
   notify(sender: Sender): void {
     if (sender.queued) return;
@@ -157,7 +163,7 @@ export class Link {
   shut(stream: number): void {
     const receiver = this.#receivers.get(stream);
     this.#receivers.delete(stream);
-    receiver?.ended(stream);
+    receiver?.ended(this, stream);
   }
 
   /** Everything that had come in together has been handed out. */
@@ -186,7 +192,7 @@ export class Link {
     this.#senders.clear();
     this.#receivers.clear();
     for (const sender of senders) sender.unlinked();
-    for (const [stream, receiver] of receivers) receiver.ended(stream);
+    for (const [stream, receiver] of receivers) receiver.ended(this, stream);
   }
 
   #schedule(): void {

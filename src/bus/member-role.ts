@@ -28,7 +28,7 @@ export interface MemberHost {
   synced(version: number): void;
   /** The registry is held: everybody who is alive can be reached. */
   held(): void;
-  /** The leader has been away for so long that what waits for others is given up. */
+  /** The leader has been away for so long that what waits for others is given up, where no other way leads to them. */
   giveUp(): void;
 }
 

@@ -6,15 +6,15 @@ import { within } from '../core/within.ts';
 import { Peers } from '../transport/peers.ts';
 import type { Refusal, Session } from '../transport/session.ts';
 import type { DurableEntry, Epoch, Hello, PartChange, SubscriptionEntry } from '../wire/frame.ts';
+import { DirectLinks } from './direct-links.ts';
 import { Inboxes } from './inboxes.ts';
 import { Joining } from './joining.ts';
 import { LeaderRole } from './leader-role.ts';
-import { Link } from './link.ts';
+import type { Link } from './link.ts';
+import { Links } from './links.ts';
 import { MemberRole } from './member-role.ts';
 import { type LinkStatus, linkStatus, type MemberStatus, memberStatus } from './member-status.ts';
 import type { NetworkHost } from './network-host.ts';
-import { Lane } from './relay.ts';
-import type { RemoteRoute } from './remote-route.ts';
 import { RemoteRoutes } from './remote-routes.ts';
 import { Requests } from './requests.ts';
 import type { Role } from './role.ts';
@@ -38,10 +38,9 @@ export class Network {
   readonly #switchboard: Switchboard;
   readonly #part = new Part();
   readonly #sync = new SyncWaiters();
-  /** By session, so that what a replaced link still says reaches nobody. */
-  readonly #links = new Map<Session, Link>();
-  readonly #lanes = new Map<Link, Lane>();
+  readonly #links: Links;
   readonly #joining: Joining;
+  readonly #direct: DirectLinks;
   #address: string | undefined;
   #freshNumber = 1;
   #closing = false;
@@ -55,7 +54,8 @@ export class Network {
     this.#joining = new Joining(clock, log, host.starts > 1);
     this.#routes = new RemoteRoutes(
       routesHost(host, {
-        path: (target) => this.#role.path(target),
+        path: (target) => this.path(target),
+        wanted: (target) => this.#direct.want(target),
         freshNumber: () => this.#freshNumber,
         usedNumbers: (below) => {
           this.#freshNumber = Math.max(this.#freshNumber, below);
@@ -74,6 +74,17 @@ export class Network {
       greet: (address) => this.#peers.greet(address),
     });
     this.#role = options.role === 'leader' ? this.#asLeader(host.term) : this.#asMember({ term: host.term, start: 0 });
+    this.#direct = new DirectLinks({
+      clock,
+      delay: redial.delay,
+      down: liveness.down,
+      member: (target) => this.#registry.get(target),
+      dials: (target) => this.#address !== undefined && !this.#role.leads && target !== this.#role.leaderNode,
+      dial: (address, target, failed) => this.#peers.direct(address, { node: target, failed }),
+      reachable: (target) => this.path(target) !== undefined,
+      relinked: (target) => this.#routes.relink(target),
+      lost: (target) => this.#routes.giveUp(target),
+    });
     host.placements.onChange((entry) => {
       this.#role.placementChanged(entry.name);
       this.#part.settle(entry, node, host.incarnation);
@@ -85,10 +96,15 @@ export class Network {
       requests: this.#requests,
       inboxes: this.#inboxes,
       handle: host.handle,
-      lane: (link) => this.#lanes.get(link),
+      lane: (link) => this.#links.lane(link),
       subscriber: (mailbox) => host.subscriber(mailbox),
       mailbox: (id) => host.mailbox(id),
       consumer: (id) => host.consumer(id),
+    });
+    this.#links = new Links({
+      clock,
+      receiver: (on, frame) => this.#switchboard.receiver(on, frame),
+      slow: ({ node: target }, waiting) => host.events.emit({ type: 'link.slow', node: target, waiting }),
     });
     this.#peers = new Peers({
       clock,
@@ -179,7 +195,8 @@ export class Network {
   /** Asks another node. @throws {BusError} `NO_LEADER`, `NODE_UNREACHABLE`, `TIMEOUT`, or what it answers. */
   async request(target: string, method: string, params: unknown, timeout: number): Promise<unknown> {
     if (this.#closing) throw new BusError('CLOSED', 'this node has closed');
-    const link = this.#role.way(target);
+    const link = this.#direct.get(target) ?? this.#role.way(target);
+    this.#direct.want(target);
     if (link === undefined) {
       if (this.#role.linked) throw new BusError('NODE_UNREACHABLE', `there is no link to a node '${target}'`);
       throw new BusError('NO_LEADER', `'${method}' of node '${target}' goes through the leader, which is away`);
@@ -189,27 +206,20 @@ export class Network {
 
   /** Resolves when everything that was published has been confirmed by other nodes or given up. @throws {BusError} `TIMEOUT`. */
   async flushed(timeout: number): Promise<void> {
-    const waiting = [...this.#routes].filter((route) => route.unconfirmed > 0);
-    if (await this.#within(timeout, waiting)) return;
+    if (await this.#routes.flushed(timeout, () => true)) return;
     throw new BusError('TIMEOUT', `messages to other nodes were not confirmed within ${timeout} ms`);
   }
 
   /** Says goodbye, after what can still be confirmed has been: at most `timeout` milliseconds. */
   async leave(timeout: number): Promise<void> {
-    const waiting = [...this.#routes].filter((route) => route.unconfirmed > 0 && route.reachable);
-    if (timeout > 0) await this.#within(timeout, waiting);
+    if (timeout > 0) await this.#routes.flushed(timeout, (route) => route.reachable);
     await within(this.#host.options.clock, Math.min(timeout, longestAnswer), this.#requests.answered());
-    for (const link of this.#links.values()) link.send({ type: 'leave' });
-  }
-
-  /** @returns whether the routes had nothing unconfirmed in time. */
-  async #within(timeout: number, routes: readonly Pick<RemoteRoute, 'flushed'>[]): Promise<boolean> {
-    if (routes.length === 0) return true;
-    return within(this.#host.options.clock, timeout, Promise.all(routes.map((route) => route.flushed())));
+    for (const link of this.#links) link.send({ type: 'leave' });
   }
 
   async close(): Promise<void> {
     this.#closing = true;
+    this.#direct.close();
     this.#joining.abandon(new BusError('CLOSED', 'the bus was closed while it joined'));
     await this.#peers.close();
     this.#role.close();
@@ -232,17 +242,18 @@ export class Network {
 
   /** The link over which a node is reached now. */
   path(node: string): Link | undefined {
-    return this.#role.path(node);
+    return this.#direct.get(node) ?? this.#role.path(node);
   }
 
   members(): MemberStatus[] {
     const { options, incarnation } = this.#host;
     const own = { node: options.node, incarnation, subscriptions: this.#part.entries.length };
-    return memberStatus(own, this.#registry.members, this.#role);
+    const path = (node: string): Link | undefined => this.path(node);
+    return memberStatus(own, this.#registry.members, { leaderNode: this.#role.leaderNode, path });
   }
 
   links(): LinkStatus[] {
-    return [...this.#links.values()].map(linkStatus);
+    return [...this.#links].map(linkStatus);
   }
 
   // Leading and following
@@ -329,7 +340,7 @@ export class Network {
       synced: (version) => this.#sync.reached(version),
       held: () => this.#onHeld(),
       giveUp: () => {
-        for (const route of this.#routes) route.giveUp();
+        this.#routes.giveUp();
         this.#host.forsaken();
       },
     });
@@ -343,6 +354,7 @@ export class Network {
   }
 
   #admit(hello: Hello): Refusal | undefined {
+    if (hello.direct !== undefined) return this.#direct.admit(hello);
     const verdict = this.#role.admit(hello);
     return verdict === 'again' ? this.#admit(hello) : verdict;
   }
@@ -350,25 +362,19 @@ export class Network {
   // Links
 
   #opened(session: Session, epoch: Epoch): void {
-    if (!this.#role.leads) this.#succession.found(session.peer.address);
-    const link = new Link(session, {
-      clock: this.#host.options.clock,
-      receiver: (on, frame) => this.#switchboard.receiver(on, frame),
-      slow: ({ node }, waiting) => this.#host.events.emit({ type: 'link.slow', node, waiting }),
-    });
-    this.#links.set(session, link);
-    this.#lanes.set(link, new Lane());
-    this.#role.opened(session, link, epoch);
+    if (!this.#role.leads && !session.direct) this.#succession.found(session.peer.address);
+    const link = this.#links.opened(session);
+    if (session.direct) this.#direct.opened(link);
+    else this.#role.opened(session, link, epoch);
   }
 
   #closed(session: Session, reason: BusError): void {
-    const link = this.#links.get(session);
+    const link = this.#links.closed(session);
     if (link === undefined) return;
-    this.#links.delete(session);
-    this.#lanes.delete(link);
-    link.close();
     this.#requests.lost(link);
-    if (!this.#closing) this.#role.closed(session, link, session.silence, reason);
+    if (this.#closing) return;
+    if (session.direct) this.#direct.closed(link, session.silence);
+    else this.#role.closed(session, link, session.silence, reason);
   }
 
   #unreachable(reason: BusError, hint: string | undefined): void {

@@ -105,7 +105,7 @@ export class RelayStream implements Sender, Receiver {
 
   settle(): void {}
 
-  ended(_stream: number): void {
+  ended(): void {
     if (!this.#open) return;
     this.#open = false;
     this.#discard();

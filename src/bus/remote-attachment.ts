@@ -120,12 +120,16 @@ export class RemoteAttachment implements SubscriptionDriver {
       };
       await ask(home, 'consumer.attach', params, answerTime);
     } catch (err) {
-      log.debug({ err, subscription: this.name, home }, 'the home does not take the consumer yet');
-    } finally {
       this.#attaching = false;
+      log.debug({ err, subscription: this.name, home }, 'the home does not take the consumer yet');
     }
-    // Whatever has become of it, it is looked after: a stream that did not open is asked for again.
-    clock.timer(again, () => void this.connect().catch(() => undefined)).unref();
+    // Whatever has become of it, it is looked after: a stream that did not open is asked for again. Not before: what has
+    // been handed out on the one that is about to open would be handed out anew.
+    const look = (): void => {
+      this.#attaching = false;
+      this.connect().catch(() => undefined);
+    };
+    clock.timer(again, look).unref();
   }
 
   pause(): void {

@@ -106,13 +106,29 @@ export class RemoteConsumer extends Worker implements Receiver {
     return this.#expect;
   }
 
-  /** The home has opened its stream. */
-  open(link: Link, stream: number, from: number): void {
+  /**
+   * The home has opened its stream.
+   *
+   * @param moved the present one goes on over another link, and so does everything that came by it.
+   * @returns false when there is none that could go on.
+   */
+  open(link: Link, stream: number, from: number, moved: boolean): boolean {
+    if (moved) {
+      if (this.#link === undefined) return false;
+      this.#link.tell(flow.unlinked, this.#stream, 0, 0); // behind the last ack that goes that way
+    }
     this.#link = link;
     this.#stream = stream;
+    this.#rewinding = moved;
+    if (moved) {
+      // What was under way on the other link may come, or not.
+      link.tell(flow.again, stream, this.#expect, 0);
+      return true;
+    }
     this.#streams++;
     this.#expect = Math.max(this.#expect, from);
-    this.#rewinding = false;
+    link.tell(flow.confirm, stream, this.#expect - 1, 0);
+    return true;
   }
 
   // Receiver
@@ -141,8 +157,8 @@ export class RemoteConsumer extends Worker implements Receiver {
   }
 
   /** The stream has ended: the link has gone. What has not begun is forgotten, what runs is aborted; the home gives it out again. */
-  ended(stream: number): void {
-    if (stream !== this.#stream) return;
+  ended(link: Link, stream: number): void {
+    if (link !== this.#link || stream !== this.#stream) return;
     this.#link = undefined;
     this.#arrived.clear();
     this.runner.cut();

@@ -17,6 +17,8 @@ export interface RemoteHost {
   readonly origin: string;
   /** The link over which a node is reached now. */
   path(node: string): Link | undefined;
+  /** There is something to send to a node. */
+  wanted(node: string): void;
   /** The lowest number that no outbox of this node has used. */
   freshNumber(): number;
   usedNumbers(below: number): void;
@@ -135,7 +137,10 @@ export class RemoteRoute implements Route {
     this.#outbox = new Outbox(
       { target: this.node, incarnation: this.#incarnation, mailbox: this.#mailbox, source: node, origin },
       {
-        path: () => this.#host.path(this.node),
+        path: () => {
+          this.#host.wanted(this.node);
+          return this.#host.path(this.node);
+        },
         dropped: (count, reason) => this.#host.dropped(this.subscription, this.node, count, reason),
       },
       this.#host.freshNumber(),

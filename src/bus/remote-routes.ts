@@ -2,6 +2,7 @@ import type { Member, RegistryListener } from '../cluster/registry.ts';
 import { BusError, toError } from '../core/errors.ts';
 import type { EventHub } from '../core/events.ts';
 import type { Logger } from '../core/log.ts';
+import { within } from '../core/within.ts';
 import { type Pattern, patternFromWire } from '../routing/pattern.ts';
 import type { Router } from '../routing/router.ts';
 import type { DurableEntry, SubscriptionEntry } from '../wire/frame.ts';
@@ -55,6 +56,18 @@ export class RemoteRoutes implements RegistryListener {
   /** What waits for durable mailboxes that cannot be reached goes into the local store. */
   away(): void {
     for (const route of this.#durable.values()) if (!route.reachable) route.away();
+  }
+
+  /** What waits for nodes that cannot be reached is given up. @param node only what waits for this one. */
+  giveUp(node?: string): void {
+    for (const route of this) if ((node === undefined || route.node === node) && !route.reachable) route.giveUp();
+  }
+
+  /** @returns whether those that `which` names had nothing unconfirmed within `timeout` milliseconds. */
+  async flushed(timeout: number, which: (route: RemoteRoute | DurableRemoteRoute) => boolean): Promise<boolean> {
+    const waiting = [...this].filter((route) => route.unconfirmed > 0 && which(route));
+    if (waiting.length === 0) return true;
+    return within(this.#host.durable.clock, timeout, Promise.all(waiting.map((route) => route.flushed())));
   }
 
   durable(entry: DurableEntry, before: DurableEntry | undefined): void {

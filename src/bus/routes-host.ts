@@ -6,6 +6,8 @@ import type { RemoteRoutesHost } from './remote-routes.ts';
 /** What the routes to other nodes need of the network. */
 export interface Ways {
   path(node: string): Link | undefined;
+  /** There is something to send to a node. */
+  wanted(node: string): void;
   freshNumber(): number;
   usedNumbers(below: number): void;
   /** A life of a node is over. */
@@ -26,6 +28,7 @@ export function routesHost(host: NetworkHost, ways: Ways): RemoteRoutesHost {
     log,
     router,
     path: (target) => ways.path(target),
+    wanted: (target) => ways.wanted(target),
     freshNumber: () => ways.freshNumber(),
     usedNumbers: (below) => ways.usedNumbers(below),
     dropped: (subscription, target, count, reason) =>
@@ -47,6 +50,7 @@ export function routesHost(host: NetworkHost, ways: Ways): RemoteRoutesHost {
       },
       whenStoreOpen: (fn) => admin.commits.whenOpen(fn),
       path: (target) => ways.path(target),
+      wanted: (target) => ways.wanted(target),
       begun: new Map(),
       spool: (record, outbox) => spools.begin(record, outbox),
     },

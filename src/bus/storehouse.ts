@@ -196,6 +196,7 @@ export class Storehouse {
 
   /** A node can be reached, for the first time or again. */
   relinked(node: string): void {
+    this.#attendance.relinked(node);
     this.durables.remotes.relinked(node);
   }
 

@@ -82,11 +82,12 @@ export class Succession {
   }
 }
 
-function addressOf(text: string): Address | undefined {
+/** @returns undefined for what is of a later version, or nonsense. */
+export function addressOf(text: string): Address | undefined {
   try {
     return parseAddress(text, 'leader');
   } catch {
-    return undefined; // of a later version, or nonsense
+    return undefined;
   }
 }
 

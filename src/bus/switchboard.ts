@@ -1,5 +1,6 @@
 import type { DurableMailbox } from '../actors/durable-mailbox.ts';
 import type { Subscriber } from '../actors/subscriber.ts';
+import { BusError } from '../core/errors.ts';
 import type { Session } from '../transport/session.ts';
 import { flow } from '../wire/flow.ts';
 import { type ControlFrame, decodeFrame, frameType, typeOf } from '../wire/frame.ts';
@@ -59,15 +60,37 @@ export class Switchboard {
         return;
       case 'reply':
         if (frame.target === this.#host.node) this.#host.requests.take(frame);
-        else this.#host.role().path(frame.target)?.send(frame);
+        else this.#onward(link, frame.target)?.send(frame);
+        return;
+      case 'ping':
+      case 'leave':
+        if (!session.direct) this.#host.role().take(session, link, frame);
         return;
       default:
+        if (session.direct)
+          throw new BusError(
+            'PROTOCOL_ERROR',
+            `node '${link.node}' sent a '${frame.type}' to one that does not lead it`,
+          );
         this.#host.role().take(session, link, frame);
     }
   }
 
+  /** In whose name the node at the other end of a link speaks. @throws {BusError} `PROTOCOL_ERROR`. */
+  #vouch(link: Link, source: string): string {
+    if (!link.session.direct) return this.#host.role().vouch(link, source);
+    if (source === link.node) return source;
+    throw new BusError('PROTOCOL_ERROR', `node '${link.node}' speaks in the name of '${source}'`);
+  }
+
+  /** The link over which something goes on that has come over another one, and is for another node. */
+  #onward(link: Link, target: string): Link | undefined {
+    const onward = link.session.direct ? undefined : this.#host.role().path(target);
+    return onward === link ? undefined : onward;
+  }
+
   #request(link: Link, frame: ControlFrame & { type: 'request' }): void {
-    const source = this.#host.role().vouch(link, frame.source);
+    const source = this.#vouch(link, frame.source);
     if (frame.target === this.#host.node) {
       this.#host.requests.answer(frame, this.#host.handle, (reply) => {
         if (link.send(reply)) return;
@@ -76,8 +99,8 @@ export class Switchboard {
       });
       return;
     }
-    const onward = this.#host.role().path(frame.target);
-    if (onward !== undefined && onward !== link) {
+    const onward = this.#onward(link, frame.target);
+    if (onward !== undefined) {
       onward.send(frame);
       return;
     }
@@ -88,7 +111,7 @@ export class Switchboard {
   /** Who takes in a stream: a mailbox of this node, or on the leader the link to another one. */
   receiver(link: Link, frame: ControlFrame & { type: 'open' }): Receiver | undefined {
     const { node, incarnation, inboxes, lane: laneOf } = this.#host;
-    this.#host.role().vouch(link, frame.source);
+    this.#vouch(link, frame.source);
     if (frame.target === node) {
       if (frame.incarnation === '') {
         const mailbox = this.#host.mailbox(frame.mailbox);
@@ -97,14 +120,13 @@ export class Switchboard {
       if (frame.incarnation !== incarnation) return undefined;
       if (frame.consumer !== undefined) {
         const consumer = this.#host.consumer(frame.consumer);
-        consumer?.open(link, frame.stream, frame.from);
-        return consumer;
+        return consumer?.open(link, frame.stream, frame.from, frame.moved === true) ? consumer : undefined;
       }
       const subscriber = this.#host.subscriber(frame.mailbox);
       return subscriber === undefined ? undefined : inboxes.open(link, frame, subscriber);
     }
-    const onward = this.#host.role().path(frame.target);
-    const lane = onward === undefined || onward === link ? undefined : laneOf(onward);
+    const onward = this.#onward(link, frame.target);
+    const lane = onward && laneOf(onward);
     if (onward === undefined || lane === undefined) return undefined;
     // A durable mailbox outlives the life of its home.
     if (frame.incarnation !== '' && onward.incarnation !== frame.incarnation) return undefined;

@@ -60,13 +60,15 @@ export class PromiseScenario implements Scenario {
   #good = 0;
   #final: 'no' | 'begun' | 'over' = 'no';
 
-  /** @param seed decides whether the leader has a store. */
+  /** @param seed decides whether the leader has a store, and whether the others listen, so that they link to each other. */
   constructor(seed: number) {
-    const retry = { delay: 50, maxDelay: 1_000 };
+    const redial = { delay: 50, maxDelay: 1_000 };
+    const listening = (n: number) =>
+      Math.floor(seed / 2) % 3 === 0 ? {} : { listen: `tcp://10.0.0.${n}:1900`, insecure: true };
     this.nodes = {
-      lead: { store: seed % 4 !== 0, options: { redial: retry } },
-      home: { store: true, options: { redial: retry } },
-      edge: { store: false, options: { redial: retry } },
+      lead: { store: seed % 4 !== 0, options: { redial } },
+      home: { store: true, options: { redial, ...listening(2) } },
+      edge: { store: false, options: { redial, ...listening(3) } },
     };
   }
 

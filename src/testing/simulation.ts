@@ -7,7 +7,7 @@ import { Disk, FaultySource } from './disk.ts';
 
 /** What can befall a cluster. */
 export type FaultKind =
-  /** The cable between a node and the leader is pulled, and put back some steps later. */
+  /** The cable between two nodes is pulled, and put back some steps later. */
   | 'cut'
   /** Nothing arrives in one direction. */
   | 'cut-one-way'
@@ -105,7 +105,8 @@ export class Simulation extends TestCluster {
   readonly #traces: boolean;
   readonly #lives = new Map<string, SimulatedLife>();
   readonly #disks = new Map<string, Disk>();
-  readonly #cuts = new Set<string>();
+  /** Pairs of nodes, by their names. */
+  readonly #cuts = new Map<string, readonly [string, string]>();
 
   constructor(scenario: Scenario, { seed, delay = { min: 1, max: 8 }, trace = false }: SimulationOptions) {
     super({ seed, delay });
@@ -201,33 +202,29 @@ export class Simulation extends TestCluster {
       life.bus,
       this.names.filter((other) => other !== node),
     );
-    for (const other of this.#cuts) this.#cut(other);
+    for (const pair of this.#cuts.values()) this.network.cut(...pair);
   }
 
   /** Lets something happen. */
   async befall(kind: FaultKind): Promise<void> {
     const up = [...this.#lives.keys()];
     const node = this.pick(up);
-    const member = this.pick(up.filter((each) => each !== this.leading));
     switch (kind) {
       case 'cut':
       case 'cut-one-way':
-        if (member === undefined) return;
-        this.note(`${kind} ${member}`);
-        if (kind === 'cut') {
-          this.#cuts.add(member);
-          this.#cut(member);
-        } else {
-          const [from, to] = this.dice(2) === 0 ? [member, this.leading] : [this.leading, member];
-          this.network.cut(from, to, 'forth');
-          this.#cuts.add(member);
+      case 'reset': {
+        const pair = this.#pair(up);
+        if (pair === undefined) return;
+        this.note(`${kind} ${pair.join(' ')}`);
+        if (kind === 'reset') {
+          this.network.reset(...pair);
+          return;
         }
+        this.#cuts.set([...pair].sort().join(' '), pair);
+        if (kind === 'cut') this.network.cut(...pair);
+        else this.network.cut(...pair, 'forth');
         return;
-      case 'reset':
-        if (member === undefined) return;
-        this.note(`reset ${member}`);
-        this.network.reset(this.leading, member);
-        return;
+      }
       case 'crash':
       case 'power-off':
         if (node === undefined) return;
@@ -271,14 +268,14 @@ export class Simulation extends TestCluster {
       await this.begin(back);
     }
     const whole = this.pick([...this.#cuts]);
-    if (whole !== undefined && this.dice(2) === 0) this.#heal(whole);
+    if (whole !== undefined && this.dice(2) === 0) this.#heal(...whole);
     for (const { source } of this.#lives.values()) if (this.dice(2) === 0) this.#repair(source);
   }
 
   /** Makes everything good. */
   async heal(): Promise<void> {
     this.note('all is well again');
-    for (const node of [...this.#cuts]) this.#heal(node);
+    for (const cut of [...this.#cuts]) this.#heal(...cut);
     for (const { source } of this.#lives.values()) this.#repair(source);
     this.skews.clear();
     for (let i = 0; i < 5 && this.names.some((each) => !this.#lives.has(each)); i++) {
@@ -305,14 +302,19 @@ export class Simulation extends TestCluster {
     for (const text of await this.until(Promise.resolve(this.#scenario.check(this)))) this.violation(text);
   }
 
-  #cut(node: string): void {
-    this.network.cut(this.leading, node);
+  /** Two nodes, in some order; most often one of them leads. */
+  #pair(up: readonly string[]): [string, string] | undefined {
+    const one = this.pick(up.filter((each) => each !== this.leading));
+    if (one === undefined) return undefined;
+    const others = this.names.filter((each) => each !== one && each !== this.leading);
+    const other = this.dice(3) === 0 ? (this.pick(others) ?? this.leading) : this.leading;
+    return this.dice(2) === 0 ? [one, other] : [other, one];
   }
 
-  #heal(node: string): void {
-    this.#cuts.delete(node);
-    this.note(`heal ${node}`);
-    this.network.heal(this.leading, node);
+  #heal(key: string, pair: readonly [string, string]): void {
+    this.#cuts.delete(key);
+    this.note(`heal ${key}`);
+    this.network.heal(...pair);
   }
 
   #repair(source: FaultySource | undefined): void {

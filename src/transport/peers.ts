@@ -36,6 +36,19 @@ export interface PeersHost {
   unreachable(reason: BusError, hint: string | undefined): void;
 }
 
+/** The leader, who is dialled again whenever the link has gone. */
+interface Leading {
+  /** Where to look now. */
+  readonly next: () => Address;
+}
+
+/** A member, dialled once for a link beside those to the leader. */
+interface Member {
+  readonly node: string;
+  /** It could not be reached, or has turned this node away. */
+  readonly failed: () => void;
+}
+
 /** The links of a node: accepts them, dials and redials, and keeps one for each other node. */
 export class Peers {
   readonly #host: PeersHost;
@@ -46,7 +59,7 @@ export class Peers {
   #listener: Listener | undefined;
   #timer: Timer | undefined;
   /** Whom to dial; a new one each time that changes, so that what is under way for another one is dropped. */
-  #target: { readonly next: () => Address } | undefined;
+  #target: Leading | undefined;
   #failures = 0;
   #closed = false;
   #drained: (() => void) | undefined;
@@ -94,6 +107,15 @@ export class Peers {
     );
   }
 
+  /** Dials a member once, for a link beside those to the leader. */
+  direct(address: Address, member: Member): void {
+    const { transport, redial } = this.#host;
+    transport.dial(address, { timeout: redial.timeout }).then((connection) => {
+      if (this.#closed) discard(connection);
+      else this.#start('dialler', connection, undefined, member);
+    }, member.failed);
+  }
+
   /** Closes every link. */
   drop(reason: BusError): void {
     for (const session of [...this.#sessions.values()]) session.kill(reason);
@@ -117,8 +139,7 @@ export class Peers {
     const { connections } = this.#host.limits;
     if (this.#closed || this.#connections.size >= connections) {
       this.#turnedAway++;
-      connection.open({ data: () => {}, drain: () => {}, closed: () => {} });
-      connection.destroy();
+      discard(connection);
       // Once for each power of two: a flood must not fill the log.
       if (!this.#closed && (this.#turnedAway & (this.#turnedAway - 1)) === 0) {
         this.#host.log.warn(
@@ -131,7 +152,7 @@ export class Peers {
     this.#start('listener', connection, undefined);
   }
 
-  async #dial(target: { readonly next: () => Address }): Promise<void> {
+  async #dial(target: Leading): Promise<void> {
     const { transport, redial } = this.#host;
     const address = target.next();
     let connection: Connection;
@@ -148,15 +169,11 @@ export class Peers {
       this.#redial(target);
       return;
     }
-    if (this.#closed || this.#target !== target) {
-      connection.open({ data: () => {}, drain: () => {}, closed: () => {} });
-      connection.destroy();
-      return;
-    }
-    this.#start('dialler', connection, target);
+    if (this.#closed || this.#target !== target) discard(connection);
+    else this.#start('dialler', connection, target);
   }
 
-  #redial(target: { readonly next: () => Address }): void {
+  #redial(target: Leading): void {
     if (this.#closed || this.#target !== target) return;
     const { clock, redial } = this.#host;
     const { delay, maxDelay } = redial;
@@ -164,11 +181,7 @@ export class Peers {
     this.#timer = clock.timer(wait, () => void this.#dial(target));
   }
 
-  #start(
-    role: 'dialler' | 'listener',
-    connection: Connection,
-    target: { readonly next: () => Address } | undefined,
-  ): void {
+  #start(role: 'dialler' | 'listener', connection: Connection, target?: Leading, member?: Member): void {
     const { clock, identity, liveness, limits } = this.#host;
     const session: Session = new Session(role, connection, {
       clock,
@@ -176,22 +189,25 @@ export class Peers {
       liveness,
       handshake: limits.handshake,
       epoch: () => this.#host.epoch(),
-      greeting: () => this.#host.greeting(),
+      greeting: () => ({ ...this.#host.greeting(), ...(member && { direct: member.node }) }),
       registryVersion: () => this.#host.registryVersion(),
       admit: (hello) => this.#admit(hello),
       opened: (_, epoch) => this.#opened(session, epoch),
       frame: (_, body) => this.#host.frame(session, body),
       idle: () => this.#host.idle(session),
       writable: () => this.#host.writable(session),
-      closed: (_, reason) => this.#ended(session, reason, target),
+      closed: (_, reason) => this.#ended(session, reason, target, member),
     });
     this.#connections.add(session);
   }
 
   #admit(hello: Hello): Refusal | undefined {
-    const { node, incarnation } = hello;
+    const { node, incarnation, direct } = hello;
+    const own = this.#host.identity.node;
+    if (direct !== undefined && direct !== own)
+      return { code: 'NODE_UNREACHABLE', detail: `node '${own}' is here, not '${direct}'` };
     const taken = { code: 'NAME_TAKEN', detail: `a node named '${node}' is in the cluster and alive` } as const;
-    if (node === this.#host.identity.node) return taken;
+    if (node === own) return taken;
     const present = this.#sessions.get(node);
     if (present !== undefined && present.peer.incarnation !== incarnation) return taken;
     return this.#host.admit(hello);
@@ -199,12 +215,16 @@ export class Peers {
 
   #opened(session: Session, epoch: Epoch): void {
     const { node } = session.peer;
-    if (session.role === 'dialler' && (this.#target === undefined || this.#closed)) {
+    if (session.role === 'dialler' && (this.#closed || (this.#target === undefined && !session.direct))) {
       session.kill(new BusError('CLOSED', `nothing is wanted of ${node} any more`));
       return;
     }
     this.#openedAt.set(session, this.#host.clock.monotonic());
     const old = this.#sessions.get(node);
+    if (old !== undefined && !this.#supersedes(session, old)) {
+      session.kill(new BusError('NODE_UNREACHABLE', `there is a link to ${node} already`));
+      return;
+    }
     this.#sessions.set(node, session);
     if (old !== undefined) {
       const reason = new BusError('NODE_UNREACHABLE', `a newer link to ${node} took its place`);
@@ -214,7 +234,16 @@ export class Peers {
     this.#host.opened(session, epoch);
   }
 
-  #ended(session: Session, reason: BusError, target: { readonly next: () => Address } | undefined): void {
+  /** Whether a link that has opened takes the place of the one that there is: both ends decide alike. */
+  #supersedes(session: Session, old: Session): boolean {
+    if (!session.direct || !old.direct) return !session.direct;
+    // When both have dialled each other, the one that was dialled by the smaller name stays.
+    const { node: own } = this.#host.identity;
+    const { node } = session.peer;
+    return session.role === old.role || (session.role === 'dialler') === own < node;
+  }
+
+  #ended(session: Session, reason: BusError, target: Leading | undefined, member: Member | undefined): void {
     this.#connections.delete(session);
     // A link that ends as soon as it has opened is no success: it is not to be dialled ten times a second.
     const { clock, liveness } = this.#host;
@@ -225,6 +254,8 @@ export class Peers {
       this.#host.closed(session, reason);
     } else if (target !== undefined && !this.#closed) {
       this.#host.unreachable(reason, session.hint);
+    } else if (member !== undefined) {
+      member.failed();
     } else if (session.role === 'listener' && reason.code !== 'NODE_UNREACHABLE' && !this.#closed) {
       this.#host.log.warn({ remote: session.remote, err: reason }, 'a connection was refused');
     }
@@ -236,4 +267,9 @@ export class Peers {
     for (const [node, current] of this.#sessions) if (current === session) return node;
     return undefined;
   }
+}
+
+function discard(connection: Connection): void {
+  connection.open({ data: () => {}, drain: () => {}, closed: () => {} });
+  connection.destroy();
 }

@@ -33,6 +33,6 @@ function transcript(hello: Greeting, extended: boolean): unknown[] {
   const { protocol, cluster, node, incarnation, epoch, maxFrame, nonce } = hello;
   const known = [protocol, cluster, node, incarnation, epoch.term, epoch.start, maxFrame, hexOf(nonce)];
   if (!extended) return known;
-  const { address = null, leader = null, promote = null } = hello;
-  return [...known, address, leader, promote];
+  const { address = null, leader = null, promote = null, direct = null } = hello;
+  return [...known, address, leader, promote, direct];
 }

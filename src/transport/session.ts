@@ -32,7 +32,7 @@ export interface SessionHost {
   /** How long the handshake may take, in milliseconds. */
   readonly handshake: number;
   /** What else a hello says. */
-  greeting(): Pick<Hello, 'address' | 'leader' | 'promote'>;
+  greeting(): Pick<Hello, 'address' | 'leader' | 'promote' | 'direct'>;
   /** The highest epoch that this node has heard of, or leads under. */
   epoch(): Epoch;
   /** Decides over a node that has proven itself; asked by the listening end only. */
@@ -124,6 +124,11 @@ export class Session {
   get peer(): Hello {
     if (this.#peer === undefined) throw new BusError('INTERNAL', 'a session has no peer before its handshake');
     return this.#peer;
+  }
+
+  /** Whether it links two members, beside their links to the leader. */
+  get direct(): boolean {
+    return (this.role === 'dialler' ? this.#hello : this.#peer)?.direct !== undefined;
   }
 
   /** Whether data may be sent now. Control frames may be sent always. */

@@ -59,6 +59,7 @@ const greeting = {
   address: optional(text),
   leader: optional(text),
   promote: optional(text),
+  direct: optional(text),
 };
 
 /** What each frame must hold. Members that are not named here are let through: later versions add some. */
@@ -121,6 +122,7 @@ export const frameShapes = {
     origin: text,
     from: position,
     kept: optional(flag),
+    moved: optional(flag),
     only: optional(flag),
     lasting: optional(flag),
     consumer: optional(text),

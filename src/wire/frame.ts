@@ -63,6 +63,8 @@ export interface Hello {
   readonly leader?: string;
   /** The node at the other end is to lead from now on, if this is its name. */
   readonly promote?: string;
+  /** The member that is dialled: this is to be a link beside those to the leader, for messages between the two. */
+  readonly direct?: string;
 }
 
 /** One subscription as other nodes know it. */
@@ -207,6 +209,8 @@ export type ControlFrame =
       readonly from: number;
       /** The messages have their receipts: they are never refused for want of room. */
       readonly kept?: boolean;
+      /** It goes on from another link, which is open still. */
+      readonly moved?: boolean;
       /** The publisher's node has nothing left of its earlier lives. */
       readonly only?: boolean;
       /** The publisher's node has a store: its numbers go on after a restart. */
