@@ -16,6 +16,8 @@ const programs = [
   'routing',
   'hang-and-throw',
   'isolation',
+  'frames',
+  'sockets',
   'kill',
   'power-loss',
   'full-disk',

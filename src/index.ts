@@ -15,6 +15,7 @@ export { Bus, createBus } from './bus/bus.ts';
 export { type BusConfig, type ConfiguredBus, type ConfiguredSubscription, loadConfig } from './bus/config.ts';
 export { type ConsumedDelivery, Consumption } from './bus/consumption.ts';
 export { subscribe } from './bus/decorators.ts';
+export type { BusLimits } from './bus/limits.ts';
 export type {
   AddedMailbox,
   MailboxControl,
@@ -24,7 +25,7 @@ export type {
   PeekOptions,
 } from './bus/mailbox-control.ts';
 export type { LinkStatus, MemberStatus } from './bus/member-status.ts';
-export type { BusLimits, BusOptions, LivenessOptions, RedialOptions } from './bus/options.ts';
+export type { BusOptions, LivenessOptions, RedialOptions } from './bus/options.ts';
 export type { PeekedMessage } from './bus/peeking.ts';
 export type { InstanceInfo, NodeInfo, NodeVerdict, PlacementInfo } from './bus/placement.ts';
 export { Placement } from './bus/placement.ts';
@@ -32,6 +33,7 @@ export { PlacementControl, type RebalanceOptions } from './bus/placement-control
 export type { EmitOptions, PublishOptions } from './bus/publish-options.ts';
 export type { Outgoing } from './bus/publisher.ts';
 export { type Front, ReceivedDelivery, type ReceiveOptions } from './bus/receiving.ts';
+export type { RefusalCounts } from './bus/refusals.ts';
 export type { SpawnOptions } from './bus/spawn-options.ts';
 export type { SpoolStatus } from './bus/spools.ts';
 export type { BusStatus, Explanation, MailboxStatus, StoreStatus } from './bus/status.ts';

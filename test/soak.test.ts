@@ -127,6 +127,22 @@ test('handlers in processes of their own spin, leak and exit: each ends alone, a
   assert.match(output, /PASS/);
 });
 
+test('frames that are nearly right, by thousands, crash nothing, make nothing but data, and end no other link', {
+  timeout: 240_000,
+}, async () => {
+  const { code, output } = await run('soak/frames.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});
+
+test('silent and slow sockets go while an honest node joins, and a crowd that came and went leaves nothing behind', {
+  timeout: 240_000,
+}, async () => {
+  const { code, output } = await run('soak/sockets.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});
+
 for (const part of ['in-process', 'across']) {
   const missing =
     existsSync(`${root}bench/node_modules`) || strict ? false : 'the peers are not installed: npm ci --prefix bench';

@@ -22,6 +22,11 @@ export interface AttendanceHost {
 const text = (value: unknown): value is string => typeof value === 'string' && value.length > 0 && value.length <= 1024;
 const count = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
+/** How many consumers of one node this one serves. */
+const mostConsumers = 10_000;
+/** How much of an error's text is kept, in characters. */
+const longestError = 10_000;
+
 /** The consumers on other nodes that this node's durable mailboxes have. */
 export class Attendance {
   readonly #host: AttendanceHost;
@@ -88,6 +93,9 @@ export class Attendance {
     }
     if (fence !== undefined) mailbox.admit(fence);
     const key = `${node}/${consumer}`;
+    if (!this.#links.has(key) && this.#countOf(node) >= mostConsumers) {
+      throw new BusError('MAILBOX_FULL', `node '${node}' has ${mostConsumers} consumers here already`);
+    }
     const running = new Set(busy as number[]);
     const earlier = [...(this.#links.get(key) ?? [])];
     // It may come again before it has seen what an earlier stream brings: no number may mean two deliveries.
@@ -185,6 +193,12 @@ export class Attendance {
     });
   }
 
+  #countOf(node: string): number {
+    let count = 0;
+    for (const key of this.#links.keys()) if (key.startsWith(`${node}/`)) count++;
+    return count;
+  }
+
   #find(consumer: string, node: string): ConsumerLink {
     const link = this.#links.get(`${node}/${consumer}`)?.at(-1);
     if (link === undefined) throw new BusError('NOT_FOUND', `node '${node}' has no consumer ${consumer} here`);
@@ -203,8 +217,8 @@ function wantedOf(credit: number, newest: unknown): Wanted {
 
 function errorOf(given: unknown): Error {
   const { name, message } = (given ?? {}) as { name?: unknown; message?: unknown };
-  const error = new Error(typeof message === 'string' ? message : 'the handler failed');
-  if (typeof name === 'string') error.name = name;
+  const error = new Error(typeof message === 'string' ? message.slice(0, longestError) : 'the handler failed');
+  if (typeof name === 'string') error.name = name.slice(0, 100);
   return error;
 }
 

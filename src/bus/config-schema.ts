@@ -57,7 +57,9 @@ const redial = object('The waits between attempts to reach the leader.', {
 const busLimits = object('The bounds of this node.', {
   frame: number('The largest frame, in bytes: the same on every node.', { default: 8_388_608 }),
   payload: number('The largest encoded payload, in bytes: at most half of frame.', { default: 1_048_576 }),
-  connections: number('How many connections a leader accepts.', { default: 1024 }),
+  connections: number('How many connections a node that listens accepts.', { default: 1024 }),
+  connectionsPerAddress: number('How many of them may come from one address: 512 unless told otherwise.'),
+  handshakes: number('How many of them may not have proven yet who they are: 256 unless told otherwise.'),
   handshake: number('How long a handshake may take, in milliseconds.', { default: 2000 }),
   deadLetters: number('How many dead letters are kept.'),
   deadLetterBytes: number('How many bytes of dead letters are kept.'),

@@ -3,6 +3,7 @@ import { BusError } from '../core/errors.ts';
 import type { Pattern } from '../routing/pattern.ts';
 import type { DurableEntry } from '../wire/frame.ts';
 import { type Definition, policyRecord } from './definition.ts';
+import { registryLimits } from './registry-allowance.ts';
 
 /** What the cluster's part of durable subscriptions needs of the network. */
 export interface DurableClusterHost {
@@ -14,6 +15,8 @@ export interface DurableClusterHost {
   readonly leaderNode: string | undefined;
   readonly settled: boolean;
   entry(name: string): DurableEntry | undefined;
+  /** How many names are known, removed ones included. */
+  readonly names: number;
   /** The version that a name has reached. */
   versionOf(name: string): number;
   announce(entries: readonly DurableEntry[]): Promise<void>;
@@ -31,6 +34,13 @@ type Reservation = { readonly version: number } | { readonly entry: DurableEntry
 /** How long a name is kept for who has asked for it, in milliseconds. */
 const reservationTime = 5_000;
 const requestTime = 10_000;
+/** How many names are kept so at a time. */
+const mostReserved = 10_000;
+
+/** The version that follows one: never beyond what a frame may hold, whatever somebody has told. */
+export function nextVersion(version: number): number {
+  return Math.min(version + 1, Number.MAX_SAFE_INTEGER);
+}
 
 /** The entry that tells the cluster of a mailbox. */
 export function entryOf(definition: Definition, home: string): DurableEntry {
@@ -89,8 +99,22 @@ export class DurableCluster {
       if (holder === undefined || holder.node === node || holder.until <= now()) break;
       await pause(20);
     }
+    const { names: most } = registryLimits;
+    if (this.#host.names >= most && this.#host.versionOf(name) === 0) {
+      const text = `'${name}' would be new, and the cluster knows ${most} names, removed ones included: use them again`;
+      throw new BusError('OPTION_INVALID', text);
+    }
+    if (this.#reserved.size >= mostReserved) this.#forgetReserved();
     this.#reserved.set(name, { node, until: now() + reservationTime });
-    return { version: this.#host.versionOf(name) + 1 };
+    return { version: nextVersion(this.#host.versionOf(name)) };
+  }
+
+  /** Names whose time is up are free; of the others there must be room for one. @throws {BusError} `MAILBOX_FULL`. */
+  #forgetReserved(): void {
+    const now = this.#host.now();
+    for (const [name, { until }] of this.#reserved) if (until <= now) this.#reserved.delete(name);
+    if (this.#reserved.size < mostReserved) return;
+    throw new BusError('MAILBOX_FULL', `${mostReserved} names of durable subscriptions are being created already`);
   }
 
   /** Removes a subscription whose home will not return. The leader does it. @throws {BusError} `NO_LEADER`, `NOT_FOUND`. */
@@ -108,7 +132,7 @@ export class DurableCluster {
     if (this.#host.alive(entry.home)) {
       throw new BusError('OPTION_INVALID', `'${name}' is not lost: its home '${entry.home}' is there`);
     }
-    await this.#host.announce([{ ...entry, version: entry.version + 1, removed: true, lost: true }]);
+    await this.#host.announce([{ ...entry, version: nextVersion(entry.version), removed: true, lost: true }]);
   }
 
   /** Has the home of a subscription remove it. */
@@ -124,7 +148,7 @@ export class DurableCluster {
   /** A mailbox of this node is removed. */
   remove(definition: Definition): Promise<void> {
     const entry = entryOf(definition, this.#host.node);
-    return this.#host.announce([{ ...entry, version: entry.version + 1, removed: true }]);
+    return this.#host.announce([{ ...entry, version: nextVersion(entry.version), removed: true }]);
   }
 
   /** Has the leader, whose store is to hold it, declare a subscription. */

@@ -10,6 +10,8 @@ import { outboxWindow } from './outbox.ts';
 
 const full = refusals.indexOf('MAILBOX_FULL');
 const gone = refusals.indexOf('NOT_FOUND');
+/** How many bytes of one stream may wait to be written. A publisher's window holds half of that before its last message. */
+const mostUnwritten = 2 * outboxWindow.bytes;
 
 /**
  * The end of one publisher's outbox at the home of a durable mailbox: takes each number once, in order, and confirms it
@@ -34,6 +36,9 @@ export class DurableInbox extends Deadline implements Receiver {
   #awaitsRoom = false;
   #awaitsStore = false;
   #refused = new Map<number, number>();
+  /** Bytes that were taken since the beginning, and how many of them are written. */
+  #taken = 0;
+  #written = 0;
 
   constructor(source: string, origin: string, mailbox: DurableMailbox, forget: () => void) {
     super();
@@ -99,12 +104,18 @@ export class DurableInbox extends Deadline implements Receiver {
     this.#expect++;
   }
 
+  /** Whether a link leads to it. */
+  get linked(): boolean {
+    return this.#link !== undefined;
+  }
+
   settle(): void {
     if (this.#mailbox.options.commits.error !== undefined) {
       this.#storeFailed();
       return;
     }
     const number = this.#expect - 1;
+    const taken = this.#taken;
     if (number <= this.#confirmed) {
       this.#tell();
       return;
@@ -112,6 +123,7 @@ export class DurableInbox extends Deadline implements Receiver {
     this.#mailbox.journal.whenCommitted({
       committed: () => {
         this.#confirmed = Math.max(this.#confirmed, number);
+        this.#written = Math.max(this.#written, taken);
         this.#tell();
       },
       failed: () => this.#storeFailed(),
@@ -138,6 +150,10 @@ export class DurableInbox extends Deadline implements Receiver {
   /** @returns false when there is no room and the sender has to wait. */
   #take(number: number, parcel: Parcel): boolean {
     const mailbox = this.#mailbox;
+    if (this.#taken - this.#written >= mostUnwritten) {
+      this.#refuse(number, full); // it sends beyond its window
+      return true;
+    }
     let message: Message;
     try {
       message = parcel.open(this.source, this.origin, mailbox.clock.now());
@@ -148,6 +164,7 @@ export class DurableInbox extends Deadline implements Receiver {
     message.detach();
     switch (mailbox.offer(message, undefined, this.key, number, this.#kept)) {
       case 'accepted':
+        this.#taken += parcel.size;
         return true;
       case 'full':
         if (this.#kept || mailbox.limits.overflow === 'block') {
@@ -211,6 +228,7 @@ export class DurableInbox extends Deadline implements Receiver {
     this.#link?.tell(flow.stalled, this.#stream, 0, 0);
     this.#mailbox.options.commits.whenOpen(() => {
       this.#awaitsStore = false;
+      this.#written = this.#taken; // or lost, and sent again
       this.#confirmed = Math.max(this.#confirmed, this.#mailbox.journal.watermark(this.key));
       this.#expect = this.#confirmed + 1;
       this.#goOn();

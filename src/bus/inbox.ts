@@ -74,6 +74,11 @@ export class Inbox extends Deadline implements Receiver {
     this.#expect++;
   }
 
+  /** Whether a link leads to it. */
+  get linked(): boolean {
+    return this.#link !== undefined;
+  }
+
   settle(): void {
     this.#link?.tell(flow.confirm, this.#stream, this.#expect - 1, this.#allowed());
   }
@@ -97,9 +102,11 @@ export class Inbox extends Deadline implements Receiver {
       this.#refuse(number, gone);
       return true;
     }
-    if (subscriber.mailbox.waiting >= detachFrom) message.detach();
     const outcome = subscriber.offer(message);
-    if (outcome === 'accepted') return true;
+    if (outcome === 'accepted') {
+      if (subscriber.mailbox.waiting > detachFrom) message.detach(); // only what stays is worth a copy
+      return true;
+    }
     if (outcome === 'full' && subscriber.options.limits.overflow === 'block') {
       this.#rewinding = true;
       this.#awaitRoom();

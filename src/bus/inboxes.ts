@@ -10,9 +10,17 @@ import type { Link } from './link.ts';
 /** How long the numbers of a publisher are remembered after it has gone, in milliseconds. */
 const retireAfter = 120_000;
 
+/** How many lives of one node are remembered at one mailbox: an honest one has one, and those that it has spools of. */
+const mostLives = 256;
+
+/** How many lives of one node a durable mailbox remembers on disk. */
+const mostWritten = 1000;
+
 /** The home's ends of all outboxes that lead here. */
 export class Inboxes {
   readonly #byKey = new Map<string, Inbox | DurableInbox>();
+  /** How many of them are of one node and one mailbox. */
+  readonly #lives = new Map<string, number>();
   readonly #retiring: Deadlines;
 
   constructor(clock: Clock) {
@@ -23,15 +31,46 @@ export class Inboxes {
     return this.#byKey.size;
   }
 
+  /**
+   * Makes room for one more life of a publisher's node at a mailbox: of those that no link leads to, the oldest is forgotten.
+   *
+   * @returns false when there is none: the stream is not to be taken.
+   */
+  hasRoom({ mailbox, source, origin }: ControlFrame & { type: 'open' }): boolean {
+    const begin = `${mailbox}/${source}/`;
+    if (this.#byKey.has(begin + origin)) return true;
+    const lives = this.#lives.get(begin) ?? 0;
+    if (lives < mostLives) return true;
+    for (const [key, inbox] of this.#byKey) {
+      if (inbox.linked || !key.startsWith(begin)) continue;
+      inbox.cancel();
+      this.#drop(key, begin);
+      return true;
+    }
+    return false;
+  }
+
+  /** Whether a durable mailbox remembers a life of a publisher's node, or has room on disk to do so. */
+  remembers({ journal }: DurableMailbox, { mailbox, source, origin }: ControlFrame & { type: 'open' }): boolean {
+    if (this.#byKey.has(`${mailbox}/${source}/${origin}`)) return true;
+    let written = 0;
+    for (const key of journal.origins) {
+      if (key === `${source}/${origin}`) return true;
+      if (key.startsWith(`${source}/`)) written++;
+    }
+    return written < mostWritten;
+  }
+
   /** A publisher opens its stream to a mailbox of this node. */
   open(link: Link, frame: ControlFrame & { type: 'open' }, subscriber: Subscriber): Inbox {
     const { source, origin, mailbox, stream, from } = frame;
     const key = `${mailbox}/${source}/${origin}`;
     let inbox = this.#byKey.get(key) as Inbox | undefined; // a mailbox is in memory or durable, never both
     if (inbox === undefined) {
-      inbox = new Inbox(source, origin, subscriber, () => this.#byKey.delete(key));
+      const begin = `${mailbox}/${source}/`;
+      inbox = new Inbox(source, origin, subscriber, () => this.#drop(key, begin));
       // One that is opened while its mailbox closes only refuses: nobody would forget it.
-      if (subscriber.state !== 'closing' && subscriber.state !== 'closed') this.#byKey.set(key, inbox);
+      if (subscriber.state !== 'closing' && subscriber.state !== 'closed') this.#keep(key, begin, inbox);
     }
     inbox.link(link, stream, from);
     return inbox;
@@ -43,8 +82,9 @@ export class Inboxes {
     const key = `${mailbox}/${source}/${origin}`;
     let inbox = this.#byKey.get(key) as DurableInbox | undefined; // as above
     if (inbox === undefined) {
-      inbox = new DurableInbox(source, origin, to, () => this.#byKey.delete(key));
-      this.#byKey.set(key, inbox);
+      const begin = `${mailbox}/${source}/`;
+      inbox = new DurableInbox(source, origin, to, () => this.#drop(key, begin));
+      this.#keep(key, begin, inbox);
     }
     inbox.link(link, frame);
     return inbox;
@@ -66,12 +106,25 @@ export class Inboxes {
     for (const [key, inbox] of this.#byKey) {
       if (!key.startsWith(`${mailbox}/`)) continue;
       inbox.cancel();
-      this.#byKey.delete(key);
+      this.#drop(key, `${mailbox}/${inbox.source}/`);
     }
   }
 
   close(): void {
     this.#retiring.clear();
     this.#byKey.clear();
+    this.#lives.clear();
+  }
+
+  #keep(key: string, begin: string, inbox: Inbox | DurableInbox): void {
+    this.#byKey.set(key, inbox);
+    this.#lives.set(begin, (this.#lives.get(begin) ?? 0) + 1);
+  }
+
+  #drop(key: string, begin: string): void {
+    if (!this.#byKey.delete(key)) return;
+    const left = (this.#lives.get(begin) ?? 1) - 1;
+    if (left === 0) this.#lives.delete(begin);
+    else this.#lives.set(begin, left);
   }
 }

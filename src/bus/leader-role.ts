@@ -5,6 +5,7 @@ import type { ControlFrame, DurableEntry, Epoch, Hello, PartChange, Subscription
 import type { PlacementEntry } from '../wire/placement-entry.ts';
 import type { Link } from './link.ts';
 import type { ResolvedOptions } from './options.ts';
+import { RegistryAllowance, registryLimits } from './registry-allowance.ts';
 import type { Role } from './role.ts';
 
 /** What a node has told so far of what it knows. */
@@ -36,10 +37,12 @@ export class LeaderRole implements Role {
   readonly #joined = new Map<string, Link>();
   /** What nodes that have not told it all have told so far. */
   readonly #joining = new Map<Session, Told>();
+  readonly #allowance: RegistryAllowance;
 
   constructor(host: LeaderRoleHost) {
     const { options, incarnation } = host;
     this.#host = host;
+    this.#allowance = new RegistryAllowance(host.registry);
     const { clock, node, liveness, redial, limits } = options;
     this.leaderNode = node;
     this.#maxFrame = limits.frame;
@@ -82,12 +85,17 @@ export class LeaderRole implements Role {
       const detail = 'another node leads under a higher term';
       return { code: 'NO_LEADER', detail, ...(leader !== undefined && { leader }) };
     }
+    const { registry } = this.#host;
+    if (registry.size >= registryLimits.members && registry.get(hello.node) === undefined) {
+      return { code: 'HANDSHAKE_REFUSED', detail: `the cluster has ${registryLimits.members} members already` };
+    }
     this.#leader.outrank(hello.epoch);
     return undefined;
   }
 
   opened(session: Session): void {
     this.#joining.set(session, { subscriptions: [], durables: [], placements: [] });
+    this.#allowance.begin(session.peer.node);
   }
 
   closed(session: Session, link: Link, silence: number): void {
@@ -95,6 +103,7 @@ export class LeaderRole implements Role {
     if (this.#joined.get(link.node) !== link) return;
     this.#joined.delete(link.node);
     this.#leader.lost(link.node, silence);
+    this.#allowance.forget(link.node);
   }
 
   take(session: Session, link: Link, frame: ControlFrame): void {
@@ -104,6 +113,8 @@ export class LeaderRole implements Role {
         this.#join(session, link, frame);
         return;
       case 'part':
+        this.#allowance.subscriptions(node, frame.add, frame.remove);
+        this.#allowance.names(node, frame.durables);
         this.#leader.part(node, { ...frame, add: frame.add.map(known) });
         return;
       case 'applied':
@@ -148,9 +159,11 @@ export class LeaderRole implements Role {
   #join(session: Session, link: Link, frame: ControlFrame & { type: 'join' }): void {
     const told = this.#joining.get(session);
     if (told === undefined) throw new BusError('PROTOCOL_ERROR', `node '${link.node}' joined twice`);
+    this.#allowance.subscriptions(link.node, frame.subscriptions, []);
     for (const entry of frame.subscriptions) told.subscriptions.push(known(entry));
     told.durables.push(...frame.durables);
     told.placements.push(...(frame.placements ?? []));
+    this.#allowance.names(link.node, frame.durables, told.placements);
     if (frame.more) return;
     this.#joining.delete(session);
     this.#joined.set(link.node, link);

@@ -40,12 +40,17 @@ export interface LinkHost {
   readonly clock: Clock;
   /** Who takes in a stream that is opened here; undefined when nobody is there for it. */
   receiver(link: Link, open: ControlFrame & { type: 'open' }): Receiver | undefined;
+  /** A stream was not taken, because there are too many. */
+  refused(link: Link, reason: BusError): void;
   /** A link has taken nothing for a second while messages wait for it. */
   slow(link: Link, waiting: number): void;
 }
 
 /** How long a link may take nothing before it is reported, in milliseconds. */
 const slowAfter = 1000;
+
+/** How many streams the other end may have open. Further ones get the answer that nobody is there. */
+export const maxStreams = 65_536;
 
 /** The streams on one link, both ways. Packs what waits into frames, one turn of the event loop at a time. */
 export class Link {
@@ -129,6 +134,10 @@ export class Link {
   /** Tells the sender of a stream something; it leaves with all that is told in this turn. */
   tell(kind: number, stream: number, number: number, allow: number): void {
     this.#flow.add(kind, stream, number, allow);
+    if (this.#flow.full) {
+      this.#sendFlow();
+      return;
+    }
     if (this.#flowScheduled) return;
     this.#flowScheduled = true;
     this.#host.clock.immediate(this.#sendFlow);
@@ -154,6 +163,11 @@ export class Link {
   opened(frame: ControlFrame & { type: 'open' }, unlinked: number): void {
     if (this.#receivers.has(frame.stream))
       throw new BusError('PROTOCOL_ERROR', `stream ${frame.stream} was opened twice`);
+    if (this.#receivers.size >= maxStreams) {
+      this.#host.refused(this, new BusError('PROTOCOL_ERROR', `${this.node} has more than ${maxStreams} streams open`));
+      this.tell(unlinked, frame.stream, 0, 0);
+      return;
+    }
     const receiver = this.#host.receiver(this, frame);
     if (receiver === undefined) this.tell(unlinked, frame.stream, 0, 0);
     else this.#receivers.set(frame.stream, receiver);

@@ -22,6 +22,7 @@ import {
   policyOf,
   unpackDefinition,
 } from './definition.ts';
+import { nextVersion } from './durable-cluster.ts';
 import { DurableRoute } from './durable-route.ts';
 import type { Route } from './route.ts';
 
@@ -139,7 +140,7 @@ export class Mailboxes {
   /** Changes pattern and policy of a mailbox; what it holds stays. */
   async update(entry: HomeEntry, pattern: Pattern, policy: MailboxPolicy): Promise<void> {
     const { admin, router } = this.#host;
-    const version = entry.definition.version + 1;
+    const version = nextVersion(entry.definition.version);
     const definition = { ...entry.definition, version, pattern: pattern.toWire(), policy };
     const value = packDefinition(definition);
     await admin.commits.write([{ type: 'put', key: definitionKey(definition.id), value }], true);

@@ -15,6 +15,7 @@ import { Links } from './links.ts';
 import { MemberRole } from './member-role.ts';
 import { type LinkStatus, linkStatus, type MemberStatus, memberStatus } from './member-status.ts';
 import type { NetworkHost } from './network-host.ts';
+import { Refusals } from './refusals.ts';
 import { RemoteRoutes } from './remote-routes.ts';
 import { Requests } from './requests.ts';
 import type { Role } from './role.ts';
@@ -41,6 +42,8 @@ export class Network {
   readonly #links: Links;
   readonly #joining: Joining;
   readonly #direct: DirectLinks;
+  /** What was refused to others since the start. */
+  readonly refusals: Refusals;
   #address: string | undefined;
   #freshNumber = 1;
   #closing = false;
@@ -51,6 +54,7 @@ export class Network {
     const { clock, node, cluster, secret, limits, liveness, redial, transport } = options;
     this.#inboxes = new Inboxes(clock);
     this.#requests = new Requests(clock, node);
+    this.refusals = new Refusals(clock, log);
     this.#joining = new Joining(clock, log, host.starts > 1);
     this.#routes = new RemoteRoutes(
       routesHost(host, {
@@ -100,10 +104,12 @@ export class Network {
       subscriber: (mailbox) => host.subscriber(mailbox),
       mailbox: (id) => host.mailbox(id),
       consumer: (id) => host.consumer(id),
+      refused: (kind, remote, reason) => this.refusals.add(kind, remote, reason),
     });
     this.#links = new Links({
       clock,
       receiver: (on, frame) => this.#switchboard.receiver(on, frame),
+      refused: ({ session: { remote } }, reason) => this.refusals.add('streams', remote, reason),
       slow: ({ node: target }, waiting) => host.events.emit({ type: 'link.slow', node: target, waiting }),
     });
     this.#peers = new Peers({
@@ -127,6 +133,7 @@ export class Network {
       writable: (session) => this.#links.get(session)?.writable(),
       closed: (session, reason) => this.#closed(session, reason),
       unreachable: (reason, hint) => this.#unreachable(reason, hint),
+      refused: (kind, remote, reason) => this.refusals.add(kind, remote, reason),
     });
   }
 
@@ -231,7 +238,10 @@ export class Network {
   }
 
   /** What is known of durable subscriptions. */
-  get registry(): Pick<Registry, 'durable' | 'durableEntry' | 'durables' | 'applyDurable' | 'get' | 'members'> {
+  get registry(): Pick<
+    Registry,
+    'durable' | 'durableEntry' | 'names' | 'durables' | 'applyDurable' | 'get' | 'members'
+  > {
     return this.#registry;
   }
 

@@ -12,6 +12,7 @@ import { TcpTransport } from '../transport/tcp.ts';
 import type { Transport } from '../transport/transport.ts';
 import type { Capabilities } from '../wire/placement-entry.ts';
 import { checkCapabilities } from './capabilities.ts';
+import { type BusLimits, resolveLimits } from './limits.ts';
 
 /** What `createBus()` takes. Every member may be left out; the result is a bus within this process. */
 export interface BusOptions {
@@ -90,22 +91,6 @@ export interface RedialOptions {
   timeout: number;
 }
 
-/** The bounds of a node. */
-export interface BusLimits {
-  /** The largest frame, in bytes: at least 1 MiB, and the same on every node. @default 8 MiB */
-  frame: number;
-  /** The largest encoded payload, in bytes; at most half of `frame`. @default 1 MiB */
-  payload: number;
-  /** How many connections a leader accepts. @default 1_024 */
-  connections: number;
-  /** How long a handshake may take, in milliseconds. @default 2_000 */
-  handshake: number;
-  /** How many dead letters are kept. @default 10_000, with a dataDir 100_000 */
-  deadLetters: number;
-  /** How many bytes of them. @default 64 MiB, with a dataDir 256 MiB */
-  deadLetterBytes: number;
-}
-
 /** The options with every default filled in. */
 export interface ResolvedOptions {
   readonly node: string;
@@ -166,7 +151,6 @@ const later = {
 };
 
 const day = 86_400_000;
-const mebibyte = 1024 * 1024;
 
 /** What must be known before the store is opened. */
 export interface StoreOptions {
@@ -311,26 +295,6 @@ function resolveRedial(given: Partial<RedialOptions> = {}): RedialOptions {
     delay,
     maxDelay: checkNumber('redial.maxDelay', given.maxDelay, Math.max(2000, delay), { min: delay, max: day }),
     timeout: checkNumber('redial.timeout', given.timeout, 2000, { min: 1, max: day }),
-  };
-}
-
-function resolveLimits(given: Partial<BusLimits> = {}, stored = false): BusLimits {
-  checkObject('limits', given);
-  checkKnown('limits', given, ['frame', 'payload', 'connections', 'handshake', 'deadLetters', 'deadLetterBytes']);
-  const frame = checkNumber('limits.frame', given.frame, 8 * mebibyte, { min: mebibyte, max: 512 * mebibyte });
-  return {
-    frame,
-    payload: checkNumber('limits.payload', given.payload, Math.min(mebibyte, frame / 2), { min: 1, max: frame / 2 }),
-    connections: checkNumber('limits.connections', given.connections, 1024, { min: 1, max: 1_000_000 }),
-    handshake: checkNumber('limits.handshake', given.handshake, 2000, { min: 10, max: day }),
-    deadLetters: checkNumber('limits.deadLetters', given.deadLetters, stored ? 100_000 : 10_000, {
-      min: 1,
-      max: 10_000_000,
-    }),
-    deadLetterBytes: checkNumber('limits.deadLetterBytes', given.deadLetterBytes, (stored ? 256 : 64) * mebibyte, {
-      min: 1,
-      max: Number.MAX_SAFE_INTEGER,
-    }),
   };
 }
 

@@ -72,12 +72,19 @@ export class RelayStream implements Sender, Receiver {
   #open = true;
 
   constructor(from: Link, to: Link, lane: Lane, open: ControlFrame & { type: 'open' }) {
-    const { type: _, stream, ...route } = open;
+    const { stream, target, incarnation, mailbox, source, origin, from: first, kept, only, lasting, consumer } = open;
     this.#from = from;
     this.#fromStream = stream;
     this.#to = to;
     this.#lane = lane;
-    this.#route = route;
+    // Only what is known: what else the frame holds would count against the limit of the next link.
+    this.#route = {
+      ...{ target, incarnation, mailbox, source, origin, from: first },
+      ...(kept && { kept }),
+      ...(only && { only }),
+      ...(lasting && { lasting }),
+      ...(consumer !== undefined && { consumer }),
+    };
     this.#expect = open.from;
     this.#allow = open.from - 1 + firstAllowance;
     to.attach(this);

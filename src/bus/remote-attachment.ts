@@ -35,6 +35,8 @@ export class RemoteAttachment implements SubscriptionDriver {
   readonly #detached = deferred<void>();
   #consumer: RemoteConsumer | undefined;
   #wanted: Wanted;
+  /** The highest credit that was ever wanted. */
+  #highest: number;
   /** Of what the home was told last, and whether an answer to that is awaited. */
   #told: Wanted | undefined;
   #telling = false;
@@ -53,6 +55,7 @@ export class RemoteAttachment implements SubscriptionDriver {
     this.entry = entry;
     this.id = id;
     this.#wanted = { credit, newest: false };
+    this.#highest = credit;
     this.#timeout = timeout;
     this.#fence = fence;
   }
@@ -77,9 +80,15 @@ export class RemoteAttachment implements SubscriptionDriver {
     return this.#wanted;
   }
 
+  /** How many deliveries the home can have sent that have not begun: those of an earlier stream, and of this one. */
+  get most(): number {
+    return 2 * this.#highest + 1;
+  }
+
   /** How many deliveries are wanted from now on, and which. */
   set wanted(wanted: Wanted) {
     this.#wanted = wanted;
+    this.#highest = Math.max(this.#highest, wanted.credit);
     this.#tellWanted();
   }
 

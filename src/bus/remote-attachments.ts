@@ -111,6 +111,7 @@ export class RemoteAttachments {
       settle: async (settlement) => {
         await ask(entry.home, 'consumer.settle', settlement, options.timeout + answerTime);
       },
+      most: () => attachment.most,
       credit: (credit) => {
         attachment.wanted = { credit, newest: false };
       },

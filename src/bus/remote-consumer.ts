@@ -24,6 +24,8 @@ export interface RemoteConsumerOptions extends WorkerOptions {
   readonly filters: FilterChain;
   /** Tells the home of the mailbox how a delivery ended. @throws {BusError} */
   settle(settlement: Settlement): Promise<void>;
+  /** How many deliveries may have arrived and not begun. */
+  most(): number;
   /** How many deliveries it may hold has changed. */
   credit(credit: number): void;
   /** It has closed. */
@@ -142,7 +144,8 @@ export class RemoteConsumer extends Worker implements Receiver {
     }
     this.#rewinding = false;
     this.#expect++;
-    if (parcel === undefined) return;
+    // No home gives out more than the credit; one that does keeps what is let pass here.
+    if (parcel === undefined || this.#arrived.size >= this.#options.most()) return;
     try {
       const message = parcel.open('', '', this.clock.now(), true);
       message.detach();

@@ -30,6 +30,8 @@ export class Requests {
   readonly #node: string;
   readonly #pending = new Map<number, Pending>();
   readonly #answers = new Set<Promise<void>>();
+  /** How many of them are for one node. */
+  readonly #answering = new Map<string, number>();
   #last = 0;
 
   constructor(clock: Clock, node: string) {
@@ -83,11 +85,23 @@ export class Requests {
     }
   }
 
+  /** How many requests of a node are being answered. */
+  answering(source: string): number {
+    return this.#answering.get(source) ?? 0;
+  }
+
   /** Answers a request of another node. */
   answer(request: Request, handler: RequestHandler, reply: (frame: Reply) => void): void {
     const answer = this.#answer(request, handler).then(reply);
+    const { source } = request;
     this.#answers.add(answer);
-    void answer.finally(() => this.#answers.delete(answer));
+    this.#answering.set(source, this.answering(source) + 1);
+    void answer.finally(() => {
+      this.#answers.delete(answer);
+      const left = this.answering(source) - 1;
+      if (left === 0) this.#answering.delete(source);
+      else this.#answering.set(source, left);
+    });
   }
 
   async #answer(request: Request, handler: RequestHandler): Promise<Reply> {

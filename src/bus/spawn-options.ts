@@ -4,7 +4,7 @@ import { hexOf } from '../core/hex.ts';
 import { checkName } from '../core/topic.ts';
 import { compilePattern, type PatternInput } from '../routing/pattern.ts';
 import { encodePayload } from '../wire/codec.ts';
-import { type Condition, largestData, type PlacementSpec } from '../wire/placement-entry.ts';
+import { type Condition, largestData, mostInstances, type PlacementSpec } from '../wire/placement-entry.ts';
 import { checkWhere } from './capabilities.ts';
 import { type ResolvedSubscription, resolveSubscription, type SubscriptionOptions } from './subscription-options.ts';
 
@@ -95,7 +95,7 @@ export function resolveSpawn(
   const { singleton = false, restart = true, pending = false } = options;
   checkName('placement', name);
   for (const [what, flag] of Object.entries({ durable, singleton, restart, pending })) checkFlag(what, flag);
-  const instances = checkNumber('instances', options.instances, 1, { min: 1, max: 1000 });
+  const instances = checkNumber('instances', options.instances, 1, { min: 1, max: mostInstances });
   if (spread !== undefined) checkName('spread', spread);
   if (singleton && instances > 1)
     throw new BusError('OPTION_INVALID', `a singleton runs once: instances ${instances} does not go with it`);

@@ -14,6 +14,7 @@ import { askedPolicy } from './definition.ts';
 import type { Durables } from './durables.ts';
 import { type NodeInfo, type NodeVerdict, Placement, type PlacementDriver } from './placement.ts';
 import type { Placing } from './placing.ts';
+import { checkSize } from './registry-allowance.ts';
 import { dataOf, type ResolvedSpawn, resolveSpawn, type SpawnOptions } from './spawn-options.ts';
 
 /** What spawning needs of the bus. */
@@ -226,6 +227,7 @@ export class Spawning implements PlacementDriver {
       case 'placement.spawn': {
         const entry = { name, id, version: 0, removed: false, spec, owner, generation: 0, assigned: [] };
         if (!isEntry(entry)) throw nonsense(method, source);
+        checkSize(`placement '${String(name)}'`, entry);
         return placements.spawn({ ...(entry as PlacementEntry), pending: pending === true }, time);
       }
       case 'placement.revoke':

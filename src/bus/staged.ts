@@ -4,6 +4,7 @@ import { type Headers, Message } from '../core/message.ts';
 import { topicProblem } from '../core/topic.ts';
 import { storedSize } from '../storage/segment.ts';
 import { decodePayload, encodePayload } from '../wire/codec.ts';
+import { isSpan, isTime } from '../wire/pack.ts';
 
 /** What a handler has staged on another node than its mailbox's home, as it travels there. */
 export interface StagedRecord {
@@ -44,8 +45,11 @@ export function decodeStaged(given: unknown, source: string, now: number): Messa
     (key === undefined || typeof key === 'string') &&
     typeof id === 'string' &&
     Number.isSafeInteger(number) &&
-    typeof publishedAt === 'number' &&
+    isTime(publishedAt) &&
+    (t === undefined || isSpan(t)) &&
+    (d === undefined || isSpan(d)) &&
     typeof headers === 'object' &&
+    headers !== null &&
     Object.values(headers).every((value) => typeof value === 'string');
   if (!fits) throw new BusError('PROTOCOL_ERROR', `node '${source}' has staged what is no message`);
   const size = storedSize(topic, payload, key, headers);
@@ -64,7 +68,7 @@ export function decodeStaged(given: unknown, source: string, now: number): Messa
     decodePayload,
   );
   message.stored = true;
-  if (typeof t === 'number') message.expiresAt = now + t;
-  if (typeof d === 'number') message.dueAt = now + d;
+  if (t !== undefined) message.expiresAt = now + t;
+  if (d !== undefined) message.dueAt = now + d;
   return message;
 }

@@ -6,6 +6,7 @@ import { mailboxStats } from './durable-attachment.ts';
 import type { LinkStatus, MemberStatus } from './member-status.ts';
 import type { Network } from './network.ts';
 import type { ResolvedOptions } from './options.ts';
+import type { RefusalCounts } from './refusals.ts';
 import type { SpoolStatus } from './spools.ts';
 import { bytesOf } from './store-source.ts';
 import type { Storehouse } from './storehouse.ts';
@@ -32,6 +33,8 @@ export interface BusStatus {
   /** What is written on it for durable mailboxes of other nodes. */
   spools: SpoolStatus[];
   deadLetters: { size: number; limit: number };
+  /** What it has refused to others since its start; of a node in a cluster. */
+  refused?: RefusalCounts;
   /** Of a node with a dataDir. */
   store?: StoreStatus;
   /** The supervision tree. */
@@ -106,6 +109,7 @@ export function statusOf({ options, incarnation, state, network, storehouse, ...
     })),
     spools: storehouse.spools.status(),
     deadLetters: { size: storehouse.deadLetters.size, limit: limits.deadLetters },
+    ...(network === undefined ? {} : { refused: { ...network.refusals.counts } }),
     ...(dataDir === undefined ? {} : { store: storeStatus(dataDir, storehouse, rest.gaps) }),
     tree: rest.tree,
   };

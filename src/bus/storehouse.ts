@@ -11,16 +11,18 @@ import { checkName } from '../core/topic.ts';
 import { patternFromWire } from '../routing/pattern.ts';
 import type { Router } from '../routing/router.ts';
 import type { DurableEntry } from '../wire/frame.ts';
+import { durable as isEntry } from '../wire/frame-shapes.ts';
 import type { PlacementEntry } from '../wire/placement-entry.ts';
 import { Attendance } from './attendance.ts';
 import { type PolicyRecord, policyOf } from './definition.ts';
-import { DurableCluster, entryOf } from './durable-cluster.ts';
+import { DurableCluster, entryOf, nextVersion } from './durable-cluster.ts';
 import { Durables } from './durables.ts';
 import { Mailboxes } from './mailboxes.ts';
 import type { Network } from './network.ts';
 import type { Leadership } from './network-host.ts';
 import type { OpenedStore } from './opened-store.ts';
 import type { Publisher } from './publisher.ts';
+import { checkSize } from './registry-allowance.ts';
 import { OrphanWatch, orphans, RegistryRecords } from './registry-records.ts';
 import type { RemoteConsumer } from './remote-consumer.ts';
 import type { Route } from './route.ts';
@@ -110,6 +112,9 @@ export class Storehouse {
           return lasting || network().settled;
         },
         entry: (name) => network().registry.durable(name),
+        get names() {
+          return network().registry.names;
+        },
         versionOf: (name) => network().registry.durableEntry(name)?.version ?? 0,
         announce: (entries) => {
           const removed = entries.filter((entry) => entry.removed).map(({ id }) => id);
@@ -260,7 +265,7 @@ export class Storehouse {
       }
       // Somebody took it for lost. It is not, and nothing that was confirmed may go.
       log.warn({ subscription: entry.name, waiting: here.mailbox.size }, 'removed as lost, but it is here: it stays');
-      here.definition = { ...here.definition, version: entry.version + 1 };
+      here.definition = { ...here.definition, version: nextVersion(entry.version) };
       this.#cluster?.announce(here.definition).catch((err: unknown) => log.error({ err }, 'not announced'));
     } else if (!entry.removed && here === undefined && this.mailboxes.get(entry.name) === undefined) {
       log.warn({ subscription: entry.name }, 'the store does not hold this mailbox any more: it begins empty');
@@ -286,6 +291,9 @@ export class Storehouse {
       update: update === true,
       given: new Set(Array.isArray(given) ? given.filter((each) => typeof each === 'string') : []),
     };
+    const entry = { name: full, id: '', version: 0, home: '', removed: false, pattern, policy };
+    if (!isEntry(entry)) throw new BusError('PROTOCOL_ERROR', `'${full}' is declared with what is no subscription`);
+    checkSize(`durable subscription '${full}'`, entry);
     const compiled = patternFromWire(pattern as DurableEntry['pattern']);
     const declared = await this.durables.declare(full, compiled, policyOf(policy as PolicyRecord), options);
     return 'mailbox' in declared ? entryOf(declared.definition, this.#host.opened.options.node) : declared;

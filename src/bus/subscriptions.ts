@@ -33,6 +33,8 @@ export interface SubscriptionsHost {
   readonly durables: Durables;
   readonly publisher: Publisher;
   nursery(): Nursery;
+  /** How many there may be. */
+  readonly most: number;
   /** Tells the cluster; resolves when it knows. */
   announce(add: readonly SubscriptionEntry[], remove: readonly string[]): Promise<void>;
 }
@@ -115,7 +117,13 @@ export class Subscriptions {
         `this node has a subscription '${name}' already: close it, or choose another name`,
       );
     }
-    const { node, incarnation, clock, events, deadLetters, publisher } = this.#host;
+    const { node, incarnation, clock, events, deadLetters, publisher, most } = this.#host;
+    if (this.#byName.size >= most) {
+      throw new BusError(
+        'OPTION_INVALID',
+        `node '${node}' has ${most} subscriptions, the most that a cluster takes of it`,
+      );
+    }
     const mailboxId = hexOf(clock.randomBytes(8));
     const subscriber = new Subscriber({
       ...rest,

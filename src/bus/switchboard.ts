@@ -28,7 +28,12 @@ export interface SwitchboardHost {
   mailbox(id: string): DurableMailbox | undefined;
   /** Who takes the deliveries of another node's mailbox. */
   consumer(id: string): RemoteConsumer | undefined;
+  /** A node asks for more than it may have. */
+  refused(kind: 'streams' | 'requests', remote: string, reason: BusError): void;
 }
+
+/** How many requests of one node are answered at a time: as many as it may wait for, four times over. */
+export const maxUnanswered = 4096;
 
 /** Takes every frame of every link to whom it concerns. */
 export class Switchboard {
@@ -92,6 +97,12 @@ export class Switchboard {
   #request(link: Link, frame: ControlFrame & { type: 'request' }): void {
     const source = this.#vouch(link, frame.source);
     if (frame.target === this.#host.node) {
+      if (this.#host.requests.answering(source) >= maxUnanswered) {
+        const message = `${maxUnanswered} requests of node '${source}' wait for their answers`;
+        this.#host.refused('requests', link.session.remote, new BusError('MAILBOX_FULL', message));
+        link.send({ type: 'reply', id: frame.id, target: source, error: { code: 'MAILBOX_FULL', message } });
+        return;
+      }
       this.#host.requests.answer(frame, this.#host.handle, (reply) => {
         if (link.send(reply)) return;
         const error = { code: 'PAYLOAD_TOO_LARGE', message: `the answer to '${frame.method}' is larger than a frame` };
@@ -113,9 +124,12 @@ export class Switchboard {
     const { node, incarnation, inboxes, lane: laneOf } = this.#host;
     this.#vouch(link, frame.source);
     if (frame.target === node) {
+      if (frame.consumer === undefined && !inboxes.hasRoom(frame)) return this.#tooManyLives(link, frame);
       if (frame.incarnation === '') {
         const mailbox = this.#host.mailbox(frame.mailbox);
-        return mailbox === undefined ? undefined : inboxes.openDurable(link, frame, mailbox);
+        if (mailbox === undefined) return undefined;
+        if (!inboxes.remembers(mailbox, frame)) return this.#tooManyLives(link, frame);
+        return inboxes.openDurable(link, frame, mailbox);
       }
       if (frame.incarnation !== incarnation) return undefined;
       if (frame.consumer !== undefined) {
@@ -131,5 +145,10 @@ export class Switchboard {
     // A durable mailbox outlives the life of its home.
     if (frame.incarnation !== '' && onward.incarnation !== frame.incarnation) return undefined;
     return new RelayStream(link, onward, lane, frame);
+  }
+
+  #tooManyLives(link: Link, { source, mailbox }: ControlFrame & { type: 'open' }): undefined {
+    const text = `too many lives of node '${source}' publish to mailbox ${mailbox} at a time`;
+    this.#host.refused('streams', link.session.remote, new BusError('PROTOCOL_ERROR', text));
   }
 }

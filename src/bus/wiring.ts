@@ -26,6 +26,7 @@ import { Promotion } from './promotion.ts';
 import { MessageFactory } from './publish-options.ts';
 import { Publisher } from './publisher.ts';
 import { Receiving } from './receiving.ts';
+import { registryLimits } from './registry-allowance.ts';
 import type { Route } from './route.ts';
 import { Spawning } from './spawning.ts';
 import { type BusStatus, brief, statusOf } from './status.ts';
@@ -101,6 +102,7 @@ export class Wiring {
       durables,
       publisher: this.publisher,
       nursery: () => this.#group(this.#nursery),
+      most: role === 'alone' ? Number.POSITIVE_INFINITY : registryLimits.subscriptions,
       announce: async (add, remove) => this.network?.announce(add, remove),
     });
     this.mailboxes = new MailboxControl({

@@ -1,3 +1,4 @@
+import { encodedSize } from '../core/encoded-size.ts';
 import type { PlacementEntry } from '../wire/placement-entry.ts';
 
 /** Hears what changes, at once and in order. */
@@ -84,10 +85,7 @@ const batch = { entries: 200, bytes: 512 * 1024 };
 export function fittingPlacements(entries: readonly PlacementEntry[]): number {
   let bytes = 0;
   for (let i = 0; i < entries.length; i++) {
-    const { spec, settings, assigned } = entries[i] as PlacementEntry; // i < length
-    const data = (spec.args?.length ?? 0) + (settings?.value.length ?? 0);
-    // A unit of a text takes up to three bytes.
-    bytes += data + 3 * (spec.pattern?.source.length ?? 0) + 2048 + 512 * assigned.length;
+    bytes += encodedSize(entries[i]); // all of it: somebody else may have written it
     if (i >= batch.entries || (i > 0 && bytes > batch.bytes)) return i;
   }
   return entries.length;
@@ -95,5 +93,5 @@ export function fittingPlacements(entries: readonly PlacementEntry[]): number {
 
 /** The version, or the generation, that follows one: a leader of a higher term goes above all that others have given. */
 export function following(last: number, term: number): number {
-  return Math.max(last + 1, term * 2 ** 32);
+  return Math.min(Math.max(last + 1, term * 2 ** 32), 2 ** 52); // what a frame may hold, whatever somebody has told
 }

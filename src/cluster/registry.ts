@@ -1,3 +1,4 @@
+import { encodedSize } from '../core/encoded-size.ts';
 import type { DurableEntry, MemberChange, MemberEntry, SubscriptionEntry } from '../wire/frame.ts';
 
 /** A node as this one knows it. */
@@ -46,6 +47,16 @@ export class Registry {
   /** Every durable subscription that is or was, removed ones included. */
   get durables(): Iterable<DurableEntry> {
     return this.#durables.values();
+  }
+
+  /** How many names of durable subscriptions there are or were. */
+  get names(): number {
+    return this.#durables.size;
+  }
+
+  /** How many members there are. */
+  get size(): number {
+    return this.#members.size;
   }
 
   /** A durable subscription, by its full name; undefined also when it is removed. */
@@ -171,8 +182,7 @@ export function fitting(entries: readonly SubscriptionEntry[], room: Room = empt
 export function fittingDurables(entries: readonly DurableEntry[]): number {
   let bytes = 0;
   for (let i = 0; i < entries.length; i++) {
-    const { name, home, pattern } = entries[i] as DurableEntry; // i < length
-    bytes += 3 * (name.length + home.length + pattern.source.length) + 512;
+    bytes += encodedSize(entries[i]); // all of it: somebody else has written it
     if (i >= batch.entries || (i > 0 && bytes > batch.bytes)) return i;
   }
   return entries.length;

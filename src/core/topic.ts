@@ -26,9 +26,14 @@ export function topicProblem(topic: unknown): string | undefined {
   return undefined;
 }
 
+/** Whether a text is a name: `[A-Za-z0-9_.-]{1,128}`. */
+export function isName(text: string): boolean {
+  return namePattern.test(text);
+}
+
 /** Refuses what is no name: `[A-Za-z0-9_.-]{1,128}`. `what` says whose name it is. */
 export function checkName(what: string, name: unknown): asserts name is string {
-  if (typeof name !== 'string' || !namePattern.test(name)) {
+  if (typeof name !== 'string' || !isName(name)) {
     throw new BusError('NAME_INVALID', `${what} ${describe(name)} must be 1 to 128 of A-Z a-z 0-9 _ . -`);
   }
 }

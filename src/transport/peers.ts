@@ -5,6 +5,7 @@ import { backoff } from '../core/retry.ts';
 import type { Epoch, Hello } from '../wire/frame.ts';
 import type { Address } from './address.ts';
 import { formatAddress } from './address.ts';
+import { type ArrivalLimits, Arrivals } from './arrivals.ts';
 import { type Identity, type Refusal, Session } from './session.ts';
 import type { Connection, Listener, Transport } from './transport.ts';
 
@@ -16,7 +17,7 @@ export interface PeersHost {
   readonly identity: Identity;
   readonly liveness: { readonly ping: number; readonly suspect: number };
   readonly redial: { readonly delay: number; readonly maxDelay: number; readonly timeout: number };
-  readonly limits: { readonly connections: number; readonly handshake: number };
+  readonly limits: ArrivalLimits & { readonly handshake: number };
   epoch(): Epoch;
   greeting(): Pick<Hello, 'address' | 'leader' | 'promote'>;
   registryVersion(): number;
@@ -34,6 +35,8 @@ export interface PeersHost {
    * @param hint where the leader listens, as told by who refused this node.
    */
   unreachable(reason: BusError, hint: string | undefined): void;
+  /** Somebody at the other end of a connection was turned away. */
+  refused(kind: 'connections' | 'handshakes' | 'protocol', remote: string, reason: BusError): void;
 }
 
 /** The leader, who is dialled again whenever the link has gone. */
@@ -55,6 +58,7 @@ export class Peers {
   readonly #sessions = new Map<string, Session>();
   /** Every session with a connection, also before its handshake is over. */
   readonly #connections = new Set<Session>();
+  readonly #arrivals: Arrivals<Session>;
   readonly #openedAt = new WeakMap<Session, number>();
   #listener: Listener | undefined;
   #timer: Timer | undefined;
@@ -63,10 +67,10 @@ export class Peers {
   #failures = 0;
   #closed = false;
   #drained: (() => void) | undefined;
-  #turnedAway = 0;
 
   constructor(host: PeersHost) {
     this.#host = host;
+    this.#arrivals = new Arrivals(host.limits);
   }
 
   /** The open session to a node. */
@@ -136,20 +140,24 @@ export class Peers {
   }
 
   #accept(connection: Connection): void {
-    const { connections } = this.#host.limits;
-    if (this.#closed || this.#connections.size >= connections) {
-      this.#turnedAway++;
+    const { remote } = connection;
+    const room = this.#closed ? 'connections' : this.#arrivals.room(remote);
+    if (typeof room === 'string') {
       discard(connection);
-      // Once for each power of two: a flood must not fill the log.
-      if (!this.#closed && (this.#turnedAway & (this.#turnedAway - 1)) === 0) {
-        this.#host.log.warn(
-          { remote: connection.remote, connections, turnedAway: this.#turnedAway },
-          'too many connections',
-        );
-      }
+      if (this.#closed) return;
+      const text = `there are as many connections as limits.${room} allows (${this.#host.limits[room]}), and all have proven themselves`;
+      this.#host.refused('connections', remote, new BusError('HANDSHAKE_REFUSED', text));
       return;
     }
-    this.#start('listener', connection, undefined);
+    if (room !== undefined) {
+      const reason = new BusError(
+        'HANDSHAKE_REFUSED',
+        'it had not proven itself, and made room for a newer connection',
+      );
+      this.#host.refused('connections', room.remote, reason);
+      room.kill(reason);
+    }
+    this.#arrivals.entered(this.#start('listener', connection, undefined), remote);
   }
 
   async #dial(target: Leading): Promise<void> {
@@ -181,7 +189,7 @@ export class Peers {
     this.#timer = clock.timer(wait, () => void this.#dial(target));
   }
 
-  #start(role: 'dialler' | 'listener', connection: Connection, target?: Leading, member?: Member): void {
+  #start(role: 'dialler' | 'listener', connection: Connection, target?: Leading, member?: Member): Session {
     const { clock, identity, liveness, limits } = this.#host;
     const session: Session = new Session(role, connection, {
       clock,
@@ -199,6 +207,7 @@ export class Peers {
       closed: (_, reason) => this.#ended(session, reason, target, member),
     });
     this.#connections.add(session);
+    return session;
   }
 
   #admit(hello: Hello): Refusal | undefined {
@@ -220,6 +229,7 @@ export class Peers {
       return;
     }
     this.#openedAt.set(session, this.#host.clock.monotonic());
+    this.#arrivals.proven(session);
     const old = this.#sessions.get(node);
     if (old !== undefined && !this.#supersedes(session, old)) {
       session.kill(new BusError('NODE_UNREACHABLE', `there is a link to ${node} already`));
@@ -245,6 +255,7 @@ export class Peers {
 
   #ended(session: Session, reason: BusError, target: Leading | undefined, member: Member | undefined): void {
     this.#connections.delete(session);
+    this.#refused(session, reason, this.#arrivals.left(session));
     // A link that ends as soon as it has opened is no success: it is not to be dialled ten times a second.
     const { clock, liveness } = this.#host;
     if (clock.monotonic() - (this.#openedAt.get(session) ?? clock.monotonic()) >= liveness.ping) this.#failures = 0;
@@ -256,11 +267,18 @@ export class Peers {
       this.#host.unreachable(reason, session.hint);
     } else if (member !== undefined) {
       member.failed();
-    } else if (session.role === 'listener' && reason.code !== 'NODE_UNREACHABLE' && !this.#closed) {
-      this.#host.log.warn({ remote: session.remote, err: reason }, 'a connection was refused');
     }
     if (target !== undefined) this.#redial(target);
     if (this.#connections.size === 0) this.#drained?.();
+  }
+
+  /** @param arrived whether it came in, and was not told of yet when it had to make room. */
+  #refused(session: Session, reason: BusError, arrived: boolean): void {
+    if (this.#closed) return;
+    const { code } = reason;
+    if (code === 'PROTOCOL_ERROR' || code === 'INTERNAL') this.#host.refused('protocol', session.remote, reason);
+    else if (arrived && !this.#openedAt.has(session) && code !== 'NODE_UNREACHABLE')
+      this.#host.refused('handshakes', session.remote, reason);
   }
 
   #isCurrent(session: Session): string | undefined {

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../core/clock.ts';
 import { BusError, type ErrorCode, errorCodes } from '../core/errors.ts';
 import { Lifecycle, type SessionState, sessionTransitions } from '../core/lifecycle.ts';
+import { oneLine } from '../core/line.ts';
 import { FrameDecoder } from '../wire/decoder.ts';
 import { type ControlFrame, decodeFrame, type Epoch, encodeFrame, type Hello, protocolRange } from '../wire/frame.ts';
 import { judgeLink, nextLook } from './liveness.ts';
@@ -182,11 +183,12 @@ export class Session {
     this.#connection.close();
   }
 
-  /** Closes at once. */
+  /** Closes at once, also what is closing in order. */
   kill(reason: BusError): void {
-    if (this.state === 'closed') return;
-    this.#reason ??= reason;
-    this.#end();
+    if (this.state !== 'closed') {
+      this.#reason ??= reason;
+      this.#end();
+    }
     this.#connection.destroy(reason);
   }
 
@@ -249,7 +251,7 @@ export class Session {
     if (this.role === 'dialler') {
       if (frame.type === 'reject') {
         this.#hint = frame.leader;
-        this.kill(refusal(frame.code, `${this.remote} refused this node: ${frame.detail}`));
+        this.kill(refusal(frame.code, `${this.remote} refused this node: ${oneLine(frame.detail)}`));
       } else if (frame.type === 'challenge' && this.state === 'greeting') this.#answer(frame);
       else if (frame.type === 'welcome' && this.state === 'proving') this.#open(frame.epoch);
       else throw unexpected(frame.type);
@@ -369,5 +371,5 @@ function unexpected(type: string): BusError {
 }
 
 function refusal(code: string, text: string): BusError {
-  return new BusError(code in errorCodes ? (code as ErrorCode) : 'HANDSHAKE_REFUSED', text);
+  return new BusError(Object.hasOwn(errorCodes, code) ? (code as ErrorCode) : 'HANDSHAKE_REFUSED', text);
 }

@@ -28,6 +28,8 @@ export const refusals = ['MAILBOX_FULL', 'NOT_FOUND'] as const;
 export type FlowSink = (kind: number, stream: number, number: number, allow: number) => void;
 
 const flowRow = 21;
+/** How many rows go into one frame. */
+const maxRows = 8192;
 
 /** Gathers what is to be told to the sender of streams, and packs it into one frame. */
 export class FlowWriter {
@@ -35,6 +37,11 @@ export class FlowWriter {
 
   get empty(): boolean {
     return this.#rows.length === 0;
+  }
+
+  /** Whether it is time to send it: the frame must fit into the other end's limit. */
+  get full(): boolean {
+    return this.#rows.length >= 4 * maxRows;
   }
 
   add(kind: number, stream: number, number: number, allow: number): void {

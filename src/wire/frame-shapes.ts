@@ -1,5 +1,6 @@
 import { about, placement, report } from './placement-entry.ts';
 import {
+  amount,
   anything,
   bytesOf,
   type Check,
@@ -8,24 +9,26 @@ import {
   listOf,
   long,
   mapOf,
-  number,
+  name,
   oneOf,
   optional,
   pattern,
   position,
   shapeOf,
+  term,
   text,
 } from './shapes.ts';
 
-const epoch = shapeOf({ term: count, start: count });
-const retry = shapeOf({ attempts: number, delay: number, factor: number, maxDelay: number, jitter: number });
+const epoch = shapeOf({ term, start: count });
+const retry = shapeOf({ attempts: amount, delay: amount, factor: amount, maxDelay: amount, jitter: amount });
 const subscription = shapeOf({
   id: text,
   name: text,
   pattern,
   retry,
 });
-const durable = shapeOf({
+/** What must stand in what a node knows of a durable subscription. */
+export const durable = shapeOf({
   name: text,
   id: text,
   version: count,
@@ -50,9 +53,9 @@ const durable = shapeOf({
 const member = { node: text, incarnation: text, link: count, address: optional(text) };
 const greeting = {
   protocol: (value: unknown) => Array.isArray(value) && value.length === 2 && value.every(count),
-  cluster: text,
-  node: text,
-  incarnation: text,
+  cluster: name,
+  node: name,
+  incarnation: name,
   epoch,
   maxFrame: count,
   nonce: bytesOf(16),

@@ -77,6 +77,9 @@ export class Parcel {
    */
   open(source: string, origin: string, now: number, home = false): Message {
     const size = this.bytes.length + this.topic.length + 64;
+    if (!isTime(this.publishedAt)) throw broken('a message was published at no time');
+    if (!Number.isSafeInteger(this.idNumber) || this.idNumber < 0)
+      throw broken('a message has no number in its origin');
     if (this.extra === undefined) {
       return new Message(
         this.topic,
@@ -96,8 +99,8 @@ export class Parcel {
     if (key !== undefined && typeof key !== 'string') throw broken('a key is no string');
     if (id !== undefined && typeof id !== 'string') throw broken('an id is no string');
     if (headers !== undefined && !isHeaders(headers)) throw broken('headers are no strings');
-    if (ttl !== undefined && typeof ttl !== 'number') throw broken('a time to live is no number');
-    if (delay !== undefined && typeof delay !== 'number') throw broken('a delay is no number');
+    if (ttl !== undefined && !isSpan(ttl)) throw broken('a time to live is no number');
+    if (delay !== undefined && !isSpan(delay)) throw broken('a delay is no number');
     const whole = size + this.extra.length;
     const number = id === undefined ? this.idNumber : 0;
     const told = home && typeof from === 'string' ? from : source;
@@ -303,6 +306,7 @@ export class DataReader {
     const view = new DataView(buffer, byteOffset, body.length);
     const definitions = view.getUint16(2);
     const rows = view.getUint32(4);
+    if (rows > maxRows) throw broken(`a data frame has more than ${maxRows} rows`);
     let at = this.#define(body, view, definitions);
     const start = at + rows * rowBytes;
     if (start > body.length) throw broken('a data frame has fewer rows than it says');
@@ -350,6 +354,19 @@ export class DataReader {
     }
     return at;
   }
+}
+
+/** The farthest from 1970 that a Date reaches, in milliseconds. */
+const lastTime = 8.64e15;
+
+/** Whether a number is a point in time that a Date can hold, in milliseconds. */
+export function isTime(value: unknown): value is number {
+  return typeof value === 'number' && Math.abs(value) <= lastTime; // not so NaN
+}
+
+/** Whether a number is how long something lasts, in milliseconds, so that it can be counted from now. */
+export function isSpan(value: unknown): value is number {
+  return typeof value === 'number' && value >= 0 && value <= lastTime / 2;
 }
 
 function isHeaders(value: unknown): value is Headers {

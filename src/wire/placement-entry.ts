@@ -136,6 +136,9 @@ const assignment = shapeOf({
   error: optional(long),
 });
 
+/** How many instances a placement has at most. */
+export const mostInstances = 1000;
+
 /** What must stand in what a node knows of a placement. */
 export const placement = shapeOf({
   name: text,
@@ -150,7 +153,7 @@ export const placement = shapeOf({
     kind: text,
     pattern: optional(pattern),
     where: mapOf(condition),
-    instances: count,
+    instances: (given) => count(given) && (given as number) <= mostInstances,
     spread: optional(text),
     pinned: optional(listOf(text)),
     singleton: flag,

@@ -165,6 +165,7 @@ export function scanTokens(bytes: Uint8Array, start: number, end: number): ScanR
       if (depth === maxDepth) return tooDeep;
       // Each item takes a byte at least.
       if (items > end - at) return truncated;
+      if ((opensMap ? items / 2 : items) > maxValues - values) return tooMany; // without counting them first
       outerLeft[depth] = left;
       outerIsMap[depth] = isMap ? 1 : 0;
       depth++;

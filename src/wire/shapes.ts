@@ -1,14 +1,21 @@
+import { isName } from '../core/topic.ts';
+
 /** Whether a value of a frame is what it must be. */
 export type Check = (value: unknown) => boolean;
 
 export const text: Check = (value) => typeof value === 'string' && value.length <= 1024;
+/** The name of a node or of a cluster. */
+export const name: Check = (value) => typeof value === 'string' && isName(value);
 /** A text for people. */
 export const long: Check = (value) => typeof value === 'string' && value.length <= 65_536;
 export const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 /** A number that is counted up from: far enough below the highest that what comes after it stays exact. */
 export const position: Check = (value) => count(value) && (value as number) <= 2 ** 52;
+/** A term of leadership: versions go on above its product with 2^32. */
+export const term: Check = (value) => count(value) && (value as number) <= 2 ** 20;
 export const flag: Check = (value) => typeof value === 'boolean';
-export const number: Check = (value) => typeof value === 'number';
+/** A number that something can be counted, or waited, by. */
+export const amount: Check = (value) => Number.isFinite(value) && (value as number) >= 0;
 export const anything: Check = () => true;
 export const bytesOf =
   (length: number): Check =>
@@ -19,10 +26,10 @@ export const listOf =
   (value) =>
     Array.isArray(value) && value.every(check);
 /** An object with these members, and perhaps others. */
-export const shapeOf =
-  (shape: Readonly<Record<string, Check>>): Check =>
-  (value) =>
-    isObject(value) && Object.entries(shape).every(([name, check]) => check(value[name]));
+export const shapeOf = (shape: Readonly<Record<string, Check>>): Check => {
+  const members = Object.entries(shape);
+  return (value) => isObject(value) && members.every(([name, check]) => check(value[name]));
+};
 /** An object with any members, of one sort each. */
 export const mapOf =
   (check: Check): Check =>

@@ -128,7 +128,10 @@ describe('the schema and the loader', () => {
       ...keys('.secret', 'env file'),
       ...keys('.liveness', 'ping suspect down'),
       ...keys('.redial', 'delay maxDelay timeout'),
-      ...keys('.limits', 'frame payload connections handshake deadLetters deadLetterBytes'),
+      ...keys(
+        '.limits',
+        'frame payload connections connectionsPerAddress handshakes handshake deadLetters deadLetterBytes',
+      ),
       ...keys('.store', 'folder durability'),
       ...keys('.subscriptions[]', 'name pattern durability retry limits latestOnly filters'),
       ...keys('.subscriptions[].pattern', 'regex flags wildcard'),
