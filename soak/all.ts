@@ -23,6 +23,7 @@ const programs = [
   'full-disk',
   'damage',
   'atomic-step',
+  'refusals',
 ];
 const wanted = process.argv.slice(2).filter((word) => !word.startsWith('--'));
 const options = process.argv.slice(2).filter((word) => word.startsWith('--'));

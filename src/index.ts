@@ -41,6 +41,7 @@ export type { BackupResult } from './bus/store-source.ts';
 export { Subscription, type UnsubscribeOptions, type WaitOptions } from './bus/subscription.ts';
 export type { SubscriptionOptions } from './bus/subscription-options.ts';
 export type { SubscriptionStatus } from './bus/subscriptions.ts';
+export type { TlsOptions } from './bus/tls-options.ts';
 export type { WatchEvent, WatchListener, WatchTarget } from './bus/watching.ts';
 export type { Move } from './cluster/placement.ts';
 export { BusError, type ErrorCode, PermanentError, type Receipt, type RouteFailure } from './core/errors.ts';

@@ -30,6 +30,8 @@ const packages: Readonly<Record<string, RegExp>> = {
   level: /^storage\/level\.ts$/,
   msgpackr: /^wire\/codec\.ts$/,
   pino: /^(bus\/options\.ts|cli\/[^/]+\.ts)$/,
+  pkijs: /^cli\/pki\.ts$/,
+  asn1js: /^cli\/pki\.ts$/,
   citty: /^cli\/[^/]+\.ts$/,
 };
 

@@ -163,3 +163,11 @@ test('the benchmark of large clusters runs: what a change costs on the wire grow
   assert.equal(code, 0, output);
   assert.match(output, /Bytes for one more subscription, all links, 20 to 80 nodes: exponent .* met/);
 });
+
+test('who has no business in a cluster is refused, no frame of it is looked at, and the log holds no secret', {
+  timeout: 120_000,
+}, async () => {
+  const { code, output } = await run('soak/refusals.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});

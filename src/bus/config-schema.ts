@@ -13,7 +13,7 @@ const name = (description: string, facts: { default?: string } = {}) =>
 const addresses = "an address such as 'tcp://10.0.8.1:1900' or 'unix:/run/mailvan.sock'";
 
 const address = (description: string, facts: { default?: string; says?: string } = {}) =>
-  text(description, { pattern: '^(tcp://|unix:).', says: `must be ${addresses}`, ...facts });
+  text(description, { pattern: '^(tcp://|tls://|unix:).', says: `must be ${addresses}`, ...facts });
 
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -40,6 +40,23 @@ const secret = object(
     instead:
       'a secret does not belong in this file, which is copied and committed: write { "env": "NAME" } or { "file": "path" }',
   },
+);
+
+const pemFile = (description: string) =>
+  text(`${description} The path of a PEM file; relative to this file's folder.`, {
+    pattern: '^(?!\\s*-----BEGIN).',
+    says: 'must be the path of a PEM file: what it holds does not belong in this file',
+    hidden: true,
+  });
+
+const tls = object(
+  "This node's certificate and whom it trusts, for tls:// addresses.",
+  {
+    cert: pemFile("The certificate; a DNS entry of its subject alternative name is the node's name."),
+    key: pemFile('Its private key, without a passphrase.'),
+    ca: pemFile('The certificates of the authorities that are trusted, and no others.'),
+  },
+  { required: ['cert', 'key', 'ca'] },
 );
 
 const liveness = object('When a silent link is doubted and given up: 2 * ping <= suspect <= down.', {
@@ -177,12 +194,17 @@ export const configRule = object(
     leader: either(
       'Left out: a bus that stands alone.',
       choice('This node leads.', [true]),
-      address('The leader to join: tcp://host:port or unix:path.', { says: `must be true or ${addresses}` }),
+      address('The leader to join: tcp://host:port, tls://host:port or unix:path.', {
+        says: `must be true or ${addresses}`,
+      }),
       (value) => value === true,
     ),
-    listen: address('Where a leader listens: tcp://host:port or unix:path.', { default: 'tcp://127.0.0.1:1900' }),
+    listen: address('Where a leader listens: tcp://host:port, tls://host:port or unix:path.', {
+      default: 'tcp://127.0.0.1:1900',
+    }),
     secret,
-    insecure: flag('Allows listening beyond loopback without a secret.', { default: false }),
+    tls,
+    insecure: flag('Allows listening beyond loopback without a secret or TLS.', { default: false }),
     joinTimeout: number('How long to try to join the leader, in milliseconds.', { default: 10_000 }),
     liveness,
     redial,

@@ -7,6 +7,7 @@ import { Place } from './config-rules.ts';
 import { type ConfigDocument, configRule } from './config-schema.ts';
 import { findFault } from './json-text.ts';
 import type { BusOptions } from './options.ts';
+import type { TlsOptions } from './tls-options.ts';
 
 /** The file that is looked for when none is named. */
 export const defaultConfigFile = 'mailvan.config.json';
@@ -82,15 +83,20 @@ function parse(text: string, place: Place): unknown {
 }
 
 async function busOf(document: ConfigDocument, folder: string, place: Place): Promise<ConfiguredBus> {
-  const { $schema: _, subscriptions: __, store, secret, ...bus } = document;
+  const { $schema: _, subscriptions: __, store, secret, tls, ...bus } = document;
   if (typeof bus.leader === 'string') checkAddress(bus.leader, place.member('leader'));
   if (bus.listen !== undefined) checkAddress(bus.listen, place.member('listen'));
   return {
     ...bus,
     ...(store === undefined ? {} : { dataDir: resolve(folder, store.folder) }),
     ...(store?.durability === undefined ? {} : { durability: store.durability }),
+    ...(tls === undefined ? {} : { tls: tlsOf(tls, folder) }),
     ...(secret === undefined ? {} : { secret: await secretOf(secret, folder, place.member('secret')) }),
   };
+}
+
+function tlsOf({ cert, key, ca }: NonNullable<ConfigDocument['tls']>, folder: string): TlsOptions {
+  return { cert: resolve(folder, cert), key: resolve(folder, key), ca: resolve(folder, ca) };
 }
 
 async function secretOf(secret: NonNullable<ConfigDocument['secret']>, folder: string, place: Place): Promise<string> {

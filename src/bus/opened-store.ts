@@ -6,7 +6,6 @@ import type { Leadership } from './network-host.ts';
 import {
   type BusOptions,
   checkOptions,
-  defaultNode,
   type Parts,
   type ResolvedOptions,
   resolveLogger,
@@ -38,7 +37,7 @@ export interface OpenedStore {
  * @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`, `STORE_LOCKED`, `STORE_FULL`, `STORE_FAILED`, `STORE_CORRUPT`.
  */
 export async function openStore(given: BusOptions = {}, parts: Parts = {}): Promise<OpenedStore> {
-  const { clock, dataDir, node } = checkOptions(given, parts);
+  const { clock, dataDir, node, fallback } = checkOptions(given, parts);
   const log = resolveLogger(given.logger);
   const lasting = dataDir !== undefined || parts.source !== undefined;
   const events = new EventHub(log.logger);
@@ -52,7 +51,6 @@ export async function openStore(given: BusOptions = {}, parts: Parts = {}): Prom
   const admin = new Admin({ clock, log: log.logger, events, source, restored: () => opened?.restored() });
   await admin.open();
   try {
-    const fallback = (): string => defaultNode(clock);
     const identity = lasting
       ? await identify(admin.commits.store, node, fallback)
       : { node: node ?? fallback(), starts: 0 };

@@ -7,12 +7,14 @@ import { type Clock, systemClock } from '../core/clock.ts';
 import { BusError, describe } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { checkName } from '../core/topic.ts';
-import { type Address, isLoopback, parseAddress } from '../transport/address.ts';
-import { TcpTransport } from '../transport/tcp.ts';
+import type { Address } from '../transport/address.ts';
+import { SocketTransport } from '../transport/sockets.ts';
 import type { Transport } from '../transport/transport.ts';
 import type { Capabilities } from '../wire/placement-entry.ts';
+import { type NodeRole, resolveAddresses } from './addresses.ts';
 import { checkCapabilities } from './capabilities.ts';
 import { type BusLimits, resolveLimits } from './limits.ts';
+import { checkBearer, resolveTls, type TlsOptions } from './tls-options.ts';
 
 /** What `createBus()` takes. Every member may be left out; the result is a bus within this process. */
 export interface BusOptions {
@@ -21,7 +23,10 @@ export interface BusOptions {
    * which exist when the bus is open. @default none
    */
   config?: string;
-  /** This node's name in the cluster: `[A-Za-z0-9_.-]{1,128}`. @default host name, process id and a random suffix */
+  /**
+   * This node's name in the cluster: `[A-Za-z0-9_.-]{1,128}`. @default host name, process id and a random suffix; with `tls`
+   * the first name in the certificate
+   */
   node?: string;
   /** Nodes link only within a cluster of the same name. @default 'default' */
   cluster?: string;
@@ -43,14 +48,19 @@ export interface BusOptions {
   /** `true`: this node leads. An address such as `'tcp://10.0.8.1:1900'`: the leader to join. Left out: stand-alone. */
   leader?: true | string;
   /**
-   * Where it listens: `tcp://host:port` (port 0 chooses a free one) or `unix:path`. A node that listens beside the leader can
-   * be promoted to lead.
-   * @default 'tcp://127.0.0.1:1900' for a leader
+   * Where it listens: `tcp://host:port`, `tls://host:port` (port 0 chooses a free one) or `unix:path`. A node that listens
+   * beside the leader can be promoted to lead.
+   * @default 'tcp://127.0.0.1:1900' for a leader; 'tls://127.0.0.1:1900' with `tls`
    */
   listen?: string;
   /** Shared by all nodes, at least 16 bytes. It proves who belongs to the cluster; it does not hide what is sent. */
   secret?: string | Uint8Array;
-  /** Allows listening beyond loopback without a secret. @default false */
+  /**
+   * This node's certificate and whose certificates it trusts, for `tls://` addresses, which it then has to use for all but
+   * Unix sockets. @default none: no TLS
+   */
+  tls?: TlsOptions;
+  /** Allows listening beyond loopback without a secret or TLS. @default false */
   insecure?: boolean;
   /**
    * The node that listens at the address given as `leader` is to lead from now on, if this is its name and it has lost its
@@ -100,7 +110,7 @@ export interface ResolvedOptions {
   readonly ownService: boolean;
   readonly dataDir: string | undefined;
   readonly durability: Durability;
-  readonly role: 'alone' | 'leader' | 'leaf';
+  readonly role: NodeRole;
   readonly leader: Address | undefined;
   readonly listen: Address | undefined;
   readonly secret: Uint8Array | undefined;
@@ -135,6 +145,7 @@ const known = [
   'leader',
   'listen',
   'secret',
+  'tls',
   'insecure',
   'joinTimeout',
   'promote',
@@ -146,7 +157,6 @@ const known = [
 ] as const satisfies readonly (keyof BusOptions)[];
 
 const later = {
-  tls: 'tls:// comes in a later version; until then let a VPN or a tunnel protect the link',
   shared: 'shared folders come in a later version',
 };
 
@@ -155,6 +165,8 @@ const day = 86_400_000;
 /** What must be known before the store is opened. */
 export interface StoreOptions {
   readonly node: string | undefined;
+  /** Makes a name up for a node that was given none, and whose store knows none. */
+  readonly fallback: () => string;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly dataDir: string | undefined;
@@ -162,8 +174,8 @@ export interface StoreOptions {
 
 /** Checks what the user gave, without opening anything. @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`. */
 export function checkOptions(options: BusOptions = {}, parts: Parts = {}): StoreOptions {
-  const { clock, logger, dataDir } = resolveOptions(options, parts);
-  return { node: options.node, clock, logger, dataDir };
+  const { clock, logger, dataDir, node } = resolveOptions(options, parts);
+  return { node: options.node, fallback: () => node, clock, logger, dataDir };
 }
 
 /**
@@ -182,7 +194,8 @@ export function resolveOptions(
   checkObject(what, options);
   checkKnown(what, options, known, later);
   const clock = parts.clock ?? systemClock;
-  const node = named ?? (options.node === undefined ? defaultNode(clock) : options.node);
+  const tls = resolveTls(options.tls, clock);
+  const node = named ?? (options.node === undefined ? (tls?.names[0] ?? defaultNode(clock)) : options.node);
   const log = given ?? resolveLogger(options.logger);
   checkName('node', node);
   const { cluster = 'default', service = 'default', insecure = false, dataDir } = options;
@@ -192,7 +205,8 @@ export function resolveOptions(
   if (dataDir !== undefined && (typeof dataDir !== 'string' || dataDir === '')) {
     throw new BusError('OPTION_INVALID', `dataDir ${describe(dataDir)} must be the path of a folder`);
   }
-  const role = options.leader === undefined ? 'alone' : options.leader === true ? 'leader' : 'leaf';
+  checkBearer(node, tls);
+  const { role, leader, listen } = resolveAddresses(options, tls);
   return {
     node,
     cluster,
@@ -201,8 +215,8 @@ export function resolveOptions(
     dataDir,
     durability: checkChoice('durability', options.durability, 'fsync', ['fsync', 'os'] as const),
     role,
-    leader: typeof options.leader === 'string' ? parseAddress(options.leader, 'leader') : checkLeader(options.leader),
-    listen: resolveListen(options, role),
+    leader,
+    listen,
     secret: resolveSecret(options.secret),
     promote: resolvePromote(options, role),
     joinTimeout: checkNumber('joinTimeout', options.joinTimeout, 10_000, { min: 1, max: day }),
@@ -213,17 +227,8 @@ export function resolveOptions(
     logger: log.logger.child({ node }),
     flush: log.flush,
     clock,
-    transport: parts.transport ?? new TcpTransport({ clock }),
+    transport: parts.transport ?? new SocketTransport({ clock, credentials: tls?.credentials }),
   };
-}
-
-function checkLeader(leader: true | undefined): undefined {
-  if (leader !== undefined && leader !== true) {
-    throw new BusError(
-      'OPTION_INVALID',
-      `leader ${describe(leader)} must be true or an address such as 'tcp://10.0.8.1:1900'`,
-    );
-  }
 }
 
 /** A name for a node that was given none. */
@@ -235,26 +240,7 @@ export function defaultNode(clock: Clock): string {
   return `${host || 'node'}-${process.pid}-${suffix.padStart(4, '0')}`;
 }
 
-function resolveListen(options: BusOptions, role: ResolvedOptions['role']): Address | undefined {
-  if (role !== 'leader' && options.listen === undefined) return undefined;
-  if (role === 'alone') {
-    throw new BusError(
-      'OPTION_INVALID',
-      "createBus(): 'listen' is not available here: a bus that stands alone listens nowhere; say leader: true, or where the leader is",
-    );
-  }
-  const { listen = 'tcp://127.0.0.1:1900' } = options;
-  const address = parseAddress(listen, 'listen');
-  if (!isLoopback(address) && options.secret === undefined && options.insecure !== true) {
-    throw new BusError(
-      'OPTION_INVALID',
-      `listen ${describe(listen)} is reachable from other machines: give every node the same secret, or say insecure: true`,
-    );
-  }
-  return address;
-}
-
-function resolvePromote({ promote }: BusOptions, role: ResolvedOptions['role']): string | undefined {
+function resolvePromote({ promote }: BusOptions, role: NodeRole): string | undefined {
   if (promote === undefined) return undefined;
   checkName('promote', promote);
   if (role === 'leaf') return promote;

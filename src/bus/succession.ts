@@ -93,5 +93,5 @@ export function addressOf(text: string): Address | undefined {
 
 /** An address that others can dial; undefined for one that only says that every interface is listened on. */
 export function dialable(address: string | undefined): string | undefined {
-  return address === undefined || /^tcp:\/\/(0\.0\.0\.0|\[::\]):/.test(address) ? undefined : address;
+  return address === undefined || /^(tcp|tls):\/\/(0\.0\.0\.0|\[::\]):/.test(address) ? undefined : address;
 }

@@ -71,7 +71,8 @@ function optionsOf(definitions: ArgsDef): {
 function checkPositionals(given: readonly string[], slots: readonly [string, ArgDef][], help: string): void {
   const missing = slots.find(([, { required }], i) => required !== false && given[i] === undefined);
   if (missing !== undefined) throw misuse(`<${missing[0]}> is missing`, help);
-  if (given.length > slots.length) {
+  const repeats = slots.at(-1)?.[0].endsWith('...') === true; // as usage texts write it
+  if (given.length > slots.length && !repeats) {
     const hint = `quote what belongs together, as in "two words"; ${help}`;
     throw misuse(`${JSON.stringify(given[slots.length])} is one argument too many`, hint);
   }

@@ -59,6 +59,7 @@ function factsOf({ file, bus, subscriptions }: BusConfig): Record<string, unknow
     dataDir,
     durability,
     secret,
+    tls,
     capabilities,
   } = bus;
   return {
@@ -70,6 +71,7 @@ function factsOf({ file, bus, subscriptions }: BusConfig): Record<string, unknow
     leader,
     listen,
     secret: secret !== undefined,
+    tls: tls !== undefined,
     dataDir,
     durability,
     capabilities,
@@ -82,7 +84,8 @@ function roleOf({ leader }: BusConfig['bus']): 'alone' | 'leader' | 'leaf' {
 }
 
 function summaryOf({ bus, subscriptions }: BusConfig): string {
-  const { node, cluster = 'default', leader, listen = 'tcp://127.0.0.1:1900', dataDir, durability = 'fsync' } = bus;
+  const { node, cluster = 'default', leader, tls, dataDir, durability = 'fsync' } = bus;
+  const { listen = `${tls === undefined ? 'tcp' : 'tls'}://127.0.0.1:1900` } = bus;
   const who = node === undefined ? 'a node' : `node ${node}`;
   const place = {
     alone: 'that stands alone',

@@ -7,6 +7,7 @@ import { systemClock } from '../core/clock.ts';
 import { BusError, type ErrorCode } from '../core/errors.ts';
 import { readDuration } from './arguments.ts';
 import { exitCodes, failureOf, misuse } from './failure.ts';
+import { type GivenTls, tlsArguments, tlsOf } from './tls.ts';
 
 /** What every command takes to find its cluster. */
 export const connectionArguments = {
@@ -21,8 +22,13 @@ export const connectionArguments = {
     description: "The cluster's secret (or MAILVAN_SECRET, which other users of this machine cannot see)",
   },
   'secret-file': { type: 'string', valueHint: 'path', description: 'A file with the secret' },
+  ...tlsArguments,
   cluster: { type: 'string', valueHint: 'name', description: "The cluster's name (else default)" },
-  node: { type: 'string', valueHint: 'name', description: 'The name of this node (else cli-…, a new one each time)' },
+  node: {
+    type: 'string',
+    valueHint: 'name',
+    description: 'The name of this node (else cli-…, a new one each time; with TLS the first in its certificate)',
+  },
   timeout: { type: 'string', valueHint: 'time', description: 'How long to wait: 500ms, 10s, 2m (else 10s)' },
   json: { type: 'boolean', description: 'Print JSON, one object a line; errors too, on stderr' },
   'log-level': {
@@ -33,7 +39,7 @@ export const connectionArguments = {
 } as const satisfies ArgsDef;
 
 /** The connection options as they were given. */
-export interface ConnectionOptions {
+export interface ConnectionOptions extends GivenTls {
   readonly leader?: string | undefined;
   readonly secret?: string | undefined;
   readonly 'secret-file'?: string | undefined;
@@ -67,15 +73,21 @@ export async function connect(
   more: Pick<BusOptions, 'service' | 'capabilities' | 'dataDir' | 'promote'> = {},
 ): Promise<Bus> {
   const secret = secretOf(options);
-  // A store knows the name of its node.
-  const node = options.node ?? (more.dataDir === undefined ? `cli-${command}-${process.pid}-${suffix()}` : undefined);
+  const leader =
+    leading?.lead === true ? true : (options.leader ?? process.env.MAILVAN_LEADER ?? 'tcp://127.0.0.1:1900');
+  const tls = tlsOf(options, [leader, leading?.listen]);
+  // A store knows the name of its node, and so does a certificate.
+  const node =
+    options.node ??
+    (more.dataDir === undefined && tls === undefined ? `cli-${command}-${process.pid}-${suffix()}` : undefined);
   const bus: BusOptions = {
     ...(node === undefined ? {} : { node }),
-    leader: leading?.lead === true ? true : (options.leader ?? process.env.MAILVAN_LEADER ?? 'tcp://127.0.0.1:1900'),
+    leader,
     logger: pino({ level: levelOf(options), base: {}, name: 'mailvan' }, pino.destination({ dest: 2, sync: true })),
     ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
     ...(options.timeout === undefined ? {} : { joinTimeout: readDuration('--timeout', options.timeout) }),
     ...(secret === undefined ? {} : { secret }),
+    ...(tls === undefined ? {} : { tls }),
     ...(leading?.listen === undefined ? {} : { listen: leading.listen }),
     ...(leading?.insecure === true ? { insecure: true } : {}),
     ...more,

@@ -68,7 +68,7 @@ const hints: Partial<Record<ErrorCode, string>> = {
   NAME_TAKEN: 'choose another --node, or stop the process that bears this name',
   NO_LEADER: "is a leader running there? Start one by 'mailvan run --lead <module>', or name another by --leader",
   NODE_UNREACHABLE: "'mailvan status' shows who can be reached; repeat the command when they are back",
-  HANDSHAKE_REFUSED: 'give the --secret and the --cluster that the leader was started with',
+  HANDSHAKE_REFUSED: 'give the --secret, the --cluster and for tls:// the --tls-… that the leader takes',
   NO_SUBSCRIBERS: "start a subscriber, as by 'mailvan sub <pattern>', or allow none by --at-least 0",
   MAILBOX_FULL: "a subscriber is behind: 'mailvan status' shows which; repeat the command when it has caught up",
   TIMEOUT: "give it longer by --timeout, or look who is behind by 'mailvan status'",

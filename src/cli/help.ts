@@ -63,6 +63,12 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     'mailvan actors rebalance orders',
     'mailvan actors stop orders',
   ],
+  secret: ['mailvan secret > ./secret'],
+  cert: [
+    'mailvan cert gen ./pki orders-1 orders-2 cli',
+    'mailvan run --lead --listen tls://10.0.8.1:1900 --tls-cert pki/orders-1.crt --tls-key pki/orders-1.key --tls-ca pki/ca.crt ./orders.js',
+    'mailvan status --leader tls://10.0.8.1:1900 --tls-cert pki/cli.crt --tls-key pki/cli.key --tls-ca pki/ca.crt',
+  ],
   top: ['mailvan top --interval 500ms', 'mailvan top --once'],
   config: ['mailvan config check', 'mailvan config check deploy/mailvan.config.json --json', 'mailvan config schema'],
 };

@@ -22,6 +22,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   nodes: async () => (await import('./nodes.ts')).nodes,
   promote: async () => (await import('./promote.ts')).promote,
   actors: async () => (await import('./actors.ts')).actors,
+  secret: async () => (await import('./secret.ts')).secret,
+  cert: async () => (await import('./cert.ts')).cert,
   top: async () => (await import('./top.ts')).top,
 };
 

@@ -35,7 +35,7 @@ export const run = defineCommand({
       description:
         'Where to listen: with --lead (else tcp://127.0.0.1:1900), or with --leader, so that this node can be promoted',
     },
-    insecure: { type: 'boolean', description: 'With --listen: allow other machines without a secret' },
+    insecure: { type: 'boolean', description: 'With --listen: allow other machines without a secret or TLS' },
     data: {
       type: 'string',
       valueHint: 'folder',

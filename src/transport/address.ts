@@ -2,11 +2,12 @@ import { isIPv4, isIPv6 } from 'node:net';
 import { BusError, describe } from '../core/errors.ts';
 
 /** Where a node listens or is dialled: a TCP port of a host, or a Unix socket. */
-export type Address = TcpAddress | UnixAddress;
+export type Address = HostAddress | UnixAddress;
 
 /** A TCP port of a host. */
-export interface TcpAddress {
-  readonly scheme: 'tcp';
+export interface HostAddress {
+  /** `tls`: what goes there is encrypted, and both ends show certificates. */
+  readonly scheme: 'tcp' | 'tls';
   /** An IPv4 or IPv6 address, without brackets, or a name. */
   readonly host: string;
   /** 0 to 65,535. 0 lets a listener choose a free one. */
@@ -29,12 +30,12 @@ export const defaultPort = 1900;
  */
 export const maxUnixPath = 100;
 
-const tcpPattern = /^(\[[^\]]*\]|[^:[\]]*)(?::(\d{1,5}))?$/;
+const placePattern = /^(\[[^\]]*\]|[^:[\]]*)(?::(\d{1,5}))?$/;
 const hostPattern = /^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?$/;
-const examples = "write 'tcp://10.0.8.1:1900', 'tcp://[::1]:1900' or 'unix:/run/mailvan.sock'";
+const examples = "write 'tcp://10.0.8.1:1900', 'tls://10.0.8.1:1900', 'tcp://[::1]:1900' or 'unix:/run/mailvan.sock'";
 
 /**
- * Reads `tcp://host:port`, where the host is an IPv4 address, an IPv6 address in brackets or a name and the port is
+ * Reads `tcp://host:port` or `tls://host:port`, where the host is an IPv4 address, an IPv6 address in brackets or a name and the port is
  * {@link defaultPort} when left out, or `unix:path`.
  *
  * @param option what the text was given for, for the error.
@@ -42,17 +43,16 @@ const examples = "write 'tcp://10.0.8.1:1900', 'tcp://[::1]:1900' or 'unix:/run/
  */
 export function parseAddress(text: unknown, option = 'address'): Address {
   if (typeof text !== 'string') throw invalid(option, text, `is no text; ${examples}`);
-  if (text.startsWith('tcp://')) return parseTcp(text, option);
+  if (text.startsWith('tcp://')) return parseHost('tcp', text, option);
+  if (text.startsWith('tls://')) return parseHost('tls', text, option);
   if (text.startsWith('unix:')) return parseUnix(text, option);
-  if (text.startsWith('tls://')) {
-    throw invalid(option, text, `asks for TLS, which comes in a later version; for now write 'tcp://${text.slice(6)}'`);
-  }
-  throw invalid(option, text, `starts with neither 'tcp://' nor 'unix:'; ${examples}`);
+  throw invalid(option, text, `starts with none of 'tcp://', 'tls://' and 'unix:'; ${examples}`);
 }
 
 /** The text of an address, as {@link parseAddress} reads it, always with its port. */
 export function formatAddress(address: Address): string {
-  return address.scheme === 'tcp' ? `tcp://${formatHost(address.host, address.port)}` : `unix:${address.path}`;
+  if (address.scheme === 'unix') return `unix:${address.path}`;
+  return `${address.scheme}://${formatHost(address.host, address.port)}`;
 }
 
 /** `host:port`, with an IPv6 address in brackets. */
@@ -69,16 +69,16 @@ export function isLoopback(address: Address): boolean {
   return host === 'localhost' || host.endsWith('.localhost');
 }
 
-function parseTcp(text: string, option: string): TcpAddress {
-  const [, bracketed, digits] = tcpPattern.exec(text.slice(6)) ?? [];
+function parseHost(scheme: HostAddress['scheme'], text: string, option: string): HostAddress {
+  const [, bracketed, digits] = placePattern.exec(text.slice(6)) ?? [];
   if (bracketed === undefined || bracketed === '') throw invalid(option, text, `is no host and port; ${examples}`);
   const host = bracketed.startsWith('[') ? bracketed.slice(1, -1) : bracketed;
   const fits = bracketed.startsWith('[') ? isIPv6(host) : /^[\d.]+$/.test(host) ? isIPv4(host) : hostPattern.test(host);
   if (!fits) throw invalid(option, text, `names no IP address or host; ${examples}`);
   const port = digits === undefined ? defaultPort : Number(digits);
   if (port > 65_535)
-    throw invalid(option, text, `has the port ${port}; ports go from 0 to 65535, as in ${example(host)}`);
-  return { scheme: 'tcp', host, port };
+    throw invalid(option, text, `has the port ${port}; ports go from 0 to 65535, as in ${example(scheme, host)}`);
+  return { scheme, host, port };
 }
 
 function parseUnix(text: string, option: string): UnixAddress {
@@ -94,8 +94,8 @@ function parseUnix(text: string, option: string): UnixAddress {
   return { scheme: 'unix', path };
 }
 
-function example(host: string): string {
-  return `'tcp://${formatHost(host, defaultPort)}'`;
+function example(scheme: HostAddress['scheme'], host: string): string {
+  return `'${scheme}://${formatHost(host, defaultPort)}'`;
 }
 
 function invalid(option: string, value: unknown, problem: string): BusError {

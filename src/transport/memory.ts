@@ -80,7 +80,7 @@ export class MemoryNetwork {
   /** @internal */
   bind(address: Address, entry: Entry): Listener {
     let text = formatAddress(address);
-    if (address.scheme === 'tcp' && address.port === 0) {
+    if (address.scheme !== 'unix' && address.port === 0) {
       do text = formatAddress({ ...address, port: this.#nextPort() });
       while (this.#listeners.has(text));
     }

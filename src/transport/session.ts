@@ -6,6 +6,7 @@ import { FrameDecoder } from '../wire/decoder.ts';
 import { type ControlFrame, decodeFrame, type Epoch, encodeFrame, type Hello, protocolRange } from '../wire/frame.ts';
 import { judgeLink, nextLook } from './liveness.ts';
 import { prove, sameProof } from './proof.ts';
+import { looksLikeTls, nameProblem } from './tls-problem.ts';
 import type { Connection } from './transport.ts';
 
 /** What a node says of itself in a handshake. */
@@ -107,6 +108,7 @@ export class Session {
     connection.open({
       data: (chunk) => this.#receive(chunk),
       drain: () => this.#drained(),
+      refused: (problem) => this.#reject({ code: 'HANDSHAKE_REFUSED', detail: problem }),
       closed: (error) => this.#closed(error),
     });
     if (role === 'dialler') this.#write(encodeFrame(this.#hello));
@@ -201,6 +203,7 @@ export class Session {
   #closed(error: Error | undefined): void {
     if (this.state !== 'closed') this.#end();
     const { node } = this.#peer ?? { node: this.remote };
+    if (error instanceof BusError && error.code === 'HANDSHAKE_REFUSED') this.#reason ??= error;
     this.#host.closed(
       this,
       this.#reason ??
@@ -231,6 +234,11 @@ export class Session {
     if (this.state === 'closed') return;
     this.#lastReceived = this.#host.clock.monotonic();
     this.bytes.received += chunk.length;
+    if (this.bytes.received === chunk.length && looksLikeTls(chunk)) {
+      const detail = 'it speaks TLS, and this node plain text there: both need the same scheme, tls:// or tcp://';
+      this.#reject({ code: 'HANDSHAKE_REFUSED', detail });
+      return;
+    }
     try {
       this.#decoder.push(chunk, this.#onFrame);
       if (this.state === 'open') this.#host.idle(this);
@@ -315,7 +323,7 @@ export class Session {
     if (low > highest || high < lowest)
       return `it speaks protocol ${low} to ${high}, this node ${lowest} to ${highest}`;
     if (hello.cluster !== cluster) return 'it belongs to another cluster';
-    return undefined;
+    return nameProblem(hello.node, this.#connection.names);
   }
 
   #reject(refused: Refusal): void {

@@ -16,7 +16,8 @@ export interface Transport {
    * Connects, once.
    *
    * @param options `timeout`: how long it may take, in milliseconds.
-   * @throws {BusError} `NODE_UNREACHABLE`, with the cause, when nobody answers or not in time.
+   * @throws {BusError} `NODE_UNREACHABLE`, with the cause, when nobody answers or not in time; `HANDSHAKE_REFUSED` when who
+   * answers cannot be trusted.
    */
   dial(address: Address, options: { readonly timeout: number }): Promise<Connection>;
 }
@@ -36,6 +37,11 @@ export interface Listener {
 export interface Connection {
   /** The other end, for people and for limits: `ip:port`, or the path of the Unix socket. */
   readonly remote: string;
+  /**
+   * The names of nodes that the other end's certificate bears, once anything has come in; undefined where nobody shows
+   * certificates.
+   */
+  readonly names?: readonly string[] | undefined;
   /** Starts reading. Nothing that came before is lost. Call it once, before the first write. */
   open(events: ConnectionEvents): void;
   /**
@@ -61,9 +67,16 @@ export interface ConnectionEvents {
   /** After a `write` that returned false: there is room again. */
   drain(): void;
   /**
+   * The other end's certificate is not accepted: none of what it sends is handed out, and the connection is closed after this
+   * call, in which a last word may be written. Called at most once, and before any data.
+   *
+   * @param problem goes on from 'it'.
+   */
+  refused?(problem: string): void;
+  /**
    * The end: called exactly once and last, also when the end came before `open()`. Undefined when either side closed in
-   * order; otherwise the reason given to `destroy`, `TIMEOUT` when not everything could be sent in time, or
-   * `NODE_UNREACHABLE` when the connection broke.
+   * order; otherwise the reason given to `destroy`, `TIMEOUT` when not everything could be sent in time,
+   * `HANDSHAKE_REFUSED` when no TLS could be agreed on, or `NODE_UNREACHABLE` when the connection broke.
    */
   closed(error: Error | undefined): void;
 }

@@ -121,11 +121,12 @@ describe('the schema and the loader', () => {
       ...['', '.subscriptions[]', '.subscriptions[].filters[]'],
       ...keys(
         '',
-        '$schema node cluster service leader listen secret insecure joinTimeout liveness redial limits store',
+        '$schema node cluster service leader listen secret tls insecure joinTimeout liveness redial limits store',
       ),
       ...keys('', 'subscriptions capabilities'),
       '.capabilities.*',
       ...keys('.secret', 'env file'),
+      ...keys('.tls', 'cert key ca'),
       ...keys('.liveness', 'ping suspect down'),
       ...keys('.redial', 'delay maxDelay timeout'),
       ...keys(
@@ -173,6 +174,8 @@ describe('the schema and the loader', () => {
       { capabilities: { writer: null } },
       { capabilities: { region: ['eu'] } },
       { secret: 'a literal of sixteen bytes' },
+      { tls: { cert: 'a.crt', key: 'a.key' } },
+      { tls: { cert: 'a.crt', key: '-----BEGIN PRIVATE KEY-----', ca: 'ca.crt' } },
       { subscriptions: [{ name: 'a' }] },
       { subscriptions: [a, { ...a, durable: true }] },
       { subscriptions: [{ ...a, filters: [{ maxSize: 1 }, {}] }] },

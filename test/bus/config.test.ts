@@ -98,6 +98,18 @@ describe('loadConfig()', () => {
     assert.equal((await load({ store: { folder: '/var/lib/mailvan' } })).bus.dataDir, '/var/lib/mailvan');
   });
 
+  test('finds the files of TLS beside the file; a key itself does not belong there, and is not shown', async () => {
+    await load({ tls: { cert: 'pki/a.crt', key: './a.key', ca: '/etc/ca.crt' } });
+    const { bus } = await loadConfig(path);
+    assert.deepEqual(bus.tls, { cert: join(folder, 'pki/a.crt'), key: join(folder, 'a.key'), ca: '/etc/ca.crt' });
+    const pem = '-----BEGIN PRIVATE KEY-----\nMIGH';
+    await assert.rejects(load({ tls: { cert: 'a.crt', key: pem, ca: 'ca.crt' } }), (error: Error) => {
+      assert.match(error.message, /tls\.key: the value must be the path of a PEM file/);
+      assert.ok(!error.message.includes('MIGH'));
+      return true;
+    });
+  });
+
   test('takes the secret from the environment', async (t) => {
     t.after(() => delete process.env.MAILVAN_TEST_SECRET);
     const document = { secret: { env: 'MAILVAN_TEST_SECRET' } };

@@ -224,7 +224,7 @@ describe('createBus()', () => {
   });
 
   test('what a later version adds is refused by its name', () => {
-    for (const name of ['tls', 'shared']) {
+    for (const name of ['shared']) {
       assert.throws(
         () => resolve({ logger: silentLogger, [name]: {} }),
         refusal('OPTION_INVALID', `'${name}' is not available yet`),

@@ -139,8 +139,8 @@ const command = ((): readonly string[] => {
 
 /** Starts `mailvan` as a user would. */
 export function mailvan(owner: Owner, args: readonly string[], env: Record<string, string> = {}): Child {
-  const { MAILVAN_LEADER: _, MAILVAN_SECRET: __, ...rest } = process.env;
-  return new Child(owner, process.execPath, [...command, ...args], { env: { ...rest, ...env } });
+  const rest = Object.entries(process.env).filter(([name]) => !name.startsWith('MAILVAN_'));
+  return new Child(owner, process.execPath, [...command, ...args], { env: { ...Object.fromEntries(rest), ...env } });
 }
 
 /** Runs `mailvan` to its end. */
@@ -158,8 +158,9 @@ export function moduleOf(name: string): string {
 
 /** Starts a leader on a free port. */
 export async function leader(owner: Owner, ...args: string[]): Promise<{ child: Child; address: string }> {
-  const options = ['--lead', '--listen', 'tcp://127.0.0.1:0', '--node', 'hub', ...args];
+  const listen = args.includes('--listen') ? [] : ['--listen', 'tcp://127.0.0.1:0'];
+  const options = ['--lead', ...listen, '--node', 'hub', ...args];
   const child = mailvan(owner, ['run', moduleOf('orders.mjs'), ...options]);
-  const [, address = ''] = /at (tcp:\S+),/.exec(await child.says('stderr', 'Ctrl-C')) ?? [];
+  const [, address = ''] = /at (t(?:cp|ls):\S+),/.exec(await child.says('stderr', 'Ctrl-C')) ?? [];
   return { child, address };
 }

@@ -43,7 +43,16 @@ describe('mailvan config', { concurrency: 3 }, () => {
     const { code, stdout } = await child.ends();
     assert.equal(code, 0);
     assert.deepEqual(JSON.parse(stdout), {
-      ...{ file: path, role: 'leaf', cluster: 'default', service: 'default', leader, secret: true, dataDir: folder },
+      ...{
+        file: path,
+        role: 'leaf',
+        cluster: 'default',
+        service: 'default',
+        leader,
+        secret: true,
+        tls: false,
+        dataDir: folder,
+      },
       capabilities,
       subscriptions,
     });

@@ -9,6 +9,17 @@ test('tcp addresses are read with their host and port', () => {
   assert.deepEqual(parseAddress('tcp://db-1.example.org:0'), { scheme: 'tcp', host: 'db-1.example.org', port: 0 });
 });
 
+test('tls addresses are read as tcp ones are', () => {
+  assert.deepEqual(parseAddress('tls://10.0.8.1:7000'), { scheme: 'tls', host: '10.0.8.1', port: 7000 });
+  assert.deepEqual(parseAddress('tls://[fe80::1]'), { scheme: 'tls', host: 'fe80::1', port: 1900 });
+  for (const text of ['tls://[::1]:65535', 'tls://a:0']) assert.equal(formatAddress(parseAddress(text)), text);
+  assert.throws(() => parseAddress('tls://a:65536'), { code: 'OPTION_INVALID', message: /'tls:\/\/a:1900'/ });
+  assert.deepEqual(
+    ['tls://127.0.0.1', 'tls://10.0.0.1'].map((text) => isLoopback(parseAddress(text))),
+    [true, false],
+  );
+});
+
 test('a port that is left out is 1900', () => {
   for (const host of ['10.0.8.1', '[::1]', 'leader']) {
     const address = parseAddress(`tcp://${host}`);
@@ -43,6 +54,9 @@ test('what is no address is OPTION_INVALID, naming the option, the value and a c
     'tcp://[10.0.0.1]:1',
     'tcp://300.1.1.1:1',
     'tcp://user@host:1',
+    'tls://',
+    'tls://user@host:1',
+    'TLS://a',
     'tcp://-a',
     'tcp://a-',
     'TCP://a',
@@ -71,10 +85,6 @@ test('what is no address is OPTION_INVALID, naming the option, the value and a c
   for (const value of [undefined, null, 1900, {}]) {
     assert.throws(() => parseAddress(value), { code: 'OPTION_INVALID', message: /^address .* is no text/ });
   }
-});
-
-test('tls:// is refused as coming later', () => {
-  assert.throws(() => parseAddress('tls://a:1'), { code: 'OPTION_INVALID', message: /later version.*'tcp:\/\/a:1'/ });
 });
 
 test('the path of a Unix socket has a limit in bytes', () => {
