@@ -15,6 +15,8 @@ const programs = [
   'performance',
   'routing',
   'hang-and-throw',
+  'slow-consumer',
+  'outage',
   'isolation',
   'frames',
   'sockets',

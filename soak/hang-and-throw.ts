@@ -78,6 +78,7 @@ const sub = await bus.subscribe<number>(
     concurrency: 64,
     timeout: 250,
     retry: { attempts: 3, delay: 10, factor: 2 },
+    outage: false, // when only those that fail are left, nothing succeeds any more
   },
 );
 

@@ -49,6 +49,7 @@ export type { BusEvent, DropReason, EventListener, EventOf, EventType, ExpiryRea
 export type { BusState, SubscriptionState } from './core/lifecycle.ts';
 export type { Logger } from './core/log.ts';
 export type { Headers, Message } from './core/message.ts';
+export type { OutagePolicy } from './core/outage.ts';
 export type { DeadReason, RetryPolicy } from './core/retry.ts';
 export type { ActorContext, HandlerActor, Kind, Kinds, ModuleKind } from './hosting/kinds.ts';
 export { Pattern, type PatternInput, wildcard } from './routing/pattern.ts';

@@ -135,10 +135,26 @@ test('frames that are nearly right, by thousands, crash nothing, make nothing bu
   assert.match(output, /PASS/);
 });
 
+test('beside a consumer that is slow, under each overflow policy: sums add up, and memory stays within bounds', {
+  timeout: 240_000,
+}, async () => {
+  const { code, output } = await run('soak/slow-consumer.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});
+
 test('silent and slow sockets go while an honest node joins, and a crowd that came and went leaves nothing behind', {
   timeout: 240_000,
 }, async () => {
   const { code, output } = await run('soak/sockets.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});
+
+test('a database that is away for a while costs no dead letter: everything is handled when it is back', {
+  timeout: 120_000,
+}, async () => {
+  const { code, output } = await run('soak/outage.ts');
   assert.equal(code, 0, output);
   assert.match(output, /PASS/);
 });

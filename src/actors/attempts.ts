@@ -72,9 +72,9 @@ export class Attempts {
     if (parked === undefined) this.#cut.set(sequence, attempt - 1);
   }
 
-  /** A message is not handed out after all, or not any more. */
-  stop(sequence: number): void {
-    if (this.#started.size > 0) this.#started.delete(sequence);
+  /** A message is not handed out after all, or not any more. @returns whether that it was had been noted. */
+  stop(sequence: number): boolean {
+    return this.#started.size > 0 && this.#started.delete(sequence);
   }
 
   /** A message has left, or has a new record. */

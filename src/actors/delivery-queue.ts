@@ -76,19 +76,28 @@ export class DeliveryQueue {
     return Math.max(this.#wanted, this.#last + this.#host.ahead);
   }
 
-  /** The next message that a consumer may have. */
-  take(consumer: MailboxConsumer): Slot | undefined {
+  /**
+   * The next message that a consumer may have.
+   *
+   * @param most how many that are to be noted first are made ready at a time.
+   * @param fresh rather one that has arrived than one that has come back.
+   */
+  take(consumer: MailboxConsumer, most = Number.POSITIVE_INFINITY, fresh = false): Slot | undefined {
     if (this.#noted.size > 0) {
       const slot = shift(this.#noted);
       if (slot !== undefined) return slot;
     }
     // While a note is being written, nothing else overtakes what it is about.
     if (this.#noting.length > 0 || this.#notes.length > 0) return undefined;
-    if (this.#first.size > 0) {
-      const slot = this.#takeFirst(consumer);
+    if (fresh) {
+      const slot = this.#takeArrived(consumer);
       if (slot !== undefined || this.#noting.length > 0) return slot;
     }
-    return this.#takeArrived(consumer);
+    if (this.#first.size > 0) {
+      const slot = this.#takeFirst(consumer, most);
+      if (slot !== undefined || this.#noting.length > 0) return slot;
+    }
+    return fresh ? undefined : this.#takeArrived(consumer);
   }
 
   /** A message has come into memory, behind those before it. */
@@ -112,6 +121,11 @@ export class DeliveryQueue {
   /** A message comes back in its place. */
   back(slot: Slot): void {
     this.#first.unshift(slot);
+  }
+
+  /** A message comes back, behind those that have come back before. */
+  behind(slot: Slot): void {
+    this.#first.push(slot);
   }
 
   /** A message has left. @returns whether the next of its key may run now. */
@@ -189,9 +203,9 @@ export class DeliveryQueue {
     this.#notes = nobody;
   }
 
-  #takeFirst(consumer: MailboxConsumer): Slot | undefined {
+  #takeFirst(consumer: MailboxConsumer, most: number): Slot | undefined {
     const noting: Slot[] = [];
-    for (let room = consumer.credit - consumer.held; room > 0; ) {
+    for (let room = Math.min(most, consumer.credit - consumer.held); room > 0; ) {
       const slot = this.#first.peek();
       if (slot === undefined) break;
       if (slot.gone || this.#host.expire(slot)) {

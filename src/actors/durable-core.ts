@@ -356,7 +356,7 @@ export abstract class DurableCore implements Hosts {
     this.journal.touchState();
   }
 
-  protected ready(): void {
+  ready(): void {
     this.out.ready();
   }
 

@@ -3,6 +3,7 @@ import type { DropReason, ExpiryReason } from '../core/events.ts';
 import type { Message } from '../core/message.ts';
 import { decideRetry } from '../core/retry.ts';
 import type { Commitment } from '../storage/commits.ts';
+import { Brake, type BrakeHost } from './brake.ts';
 import { failureRecord } from './delivery.ts';
 import { DurableCore } from './durable-core.ts';
 import { type Fence, Fences } from './fences.ts';
@@ -23,9 +24,11 @@ const patience = 5000;
 const everything = { messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
 
 /** The mailbox of a durable subscription, on its home. */
-export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
+export class DurableMailbox extends DurableCore implements RoomHost, SweepHost, BrakeHost {
   #sweeping: Promise<unknown> = Promise.resolve();
   readonly #fences = new Fences();
+  readonly fleeting = false;
+  readonly #brake = new Brake(this, this.policy.outage, this.policy.retry);
   #closed = false;
 
   /** Brings the first messages into memory. */
@@ -36,7 +39,9 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
 
   /** Other options from now on; what is stored stays. */
   setPolicy(policy: MailboxPolicy): void {
+    const { outage, retry } = this.policy;
     this.policy = policy;
+    if (policy.outage !== outage || policy.retry !== retry) this.#brake.changed(policy.outage, policy.retry);
     this.intake.changed();
     this.ready();
   }
@@ -56,6 +61,11 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
 
   get consumers(): number {
     return this.out.consumers;
+  }
+
+  /** Whether it hands out single messages only, because everything fails. */
+  get probing(): boolean {
+    return this.#brake.probing;
   }
 
   get closed(): boolean {
@@ -136,14 +146,17 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
 
   /** Whether `take` may have something. */
   get hasMore(): boolean {
-    return this.queue.hasMore;
+    return this.queue.hasMore && this.#brake.open;
   }
 
   /** The next message that a consumer may have. */
   take(consumer: MailboxConsumer): Slot | undefined {
     if (consumer.held >= consumer.credit || this.burial.blocked || this.#closed) return undefined;
-    const slot = this.queue.take(consumer);
+    const { probing } = this.#brake;
+    if (probing && !this.#brake.open) return undefined;
+    const slot = probing ? this.queue.take(consumer, 1, this.#brake.fresh) : this.queue.take(consumer);
     if (slot === undefined) return undefined;
+    if (probing) this.#brake.took(slot.sequence);
     this.out.give(slot, consumer);
     return slot;
   }
@@ -156,7 +169,11 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
   /** A message was handled. @returns false when it is not out any more: the settlement comes too late. */
   ack(slot: Slot, handled = true): boolean {
     if (!this.settle(slot)) return false;
-    if (handled) this.tally.handled++;
+    if (!handled) this.#brake.released(slot.sequence);
+    else {
+      this.tally.handled++;
+      if (this.#brake.stirred) this.#brake.succeeded();
+    }
     return true;
   }
 
@@ -164,21 +181,33 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
   fail(slot: Slot, error: Error, kind: 'error' | 'permanent' | 'payload'): boolean {
     if (!this.out.has(slot)) return false;
     this.tally.failed++;
-    const { clock, events } = this.options;
-    const { attempt, message } = slot;
-    const decision = decideRetry(this.policy.retry, attempt, kind !== 'error', clock.random());
+    const { clock } = this;
+    const permanent = kind !== 'error';
+    if (permanent) this.#brake.released(slot.sequence);
+    const counts = permanent || this.#brake.failed(slot.sequence);
+    const decision = counts ? decideRetry(this.policy.retry, slot.attempt, permanent, clock.random()) : undefined;
     slot.history ??= { firstError: failureRecord(error, clock.now()) };
-    if (decision.action === 'dead') {
-      this.burial.bury(slot, kind === 'payload' ? 'payload' : decision.reason, error);
-      return true;
-    }
+    if (decision?.action === 'dead') this.burial.bury(slot, kind === 'payload' ? 'payload' : decision.reason, error);
+    else this.#tryAgain(slot, error, decision?.delay);
+    return true;
+  }
+
+  /** @param wait until its next attempt; undefined for the same one once more, when it is its turn. */
+  #tryAgain(slot: Slot, error: Error, wait: number | undefined): void {
+    const { attempt, message } = slot;
     this.withdrawn(slot);
     slot.suspect = slot.worn = false; // it has come to an end, and no process with it
-    const { delay } = decision;
-    this.park(slot, attempt + 1, clock.now() + delay);
+    if (wait === undefined) {
+      if (this.attempts.stop(slot.sequence)) this.journal.touchState();
+      this.queue.behind(slot);
+      this.ready();
+    } else {
+      this.park(slot, attempt + 1, this.clock.now() + wait);
+    }
     const { id, topic } = message;
+    const delay = wait ?? this.#brake.wait;
+    const { events } = this.options;
     events.emit({ type: 'message.retried', subscription: this.name, id, topic, attempt, delay, error });
-    return true;
   }
 
   /** A message comes back in its place without having been judged. @param cut whether the attempt counts. */
@@ -186,6 +215,7 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
     if (!this.out.has(slot)) return false;
     this.withdrawn(slot);
     if (this.#closed) return true; // close() has noted what was out
+    this.#brake.released(slot.sequence);
     if (cut) this.age(slot);
     if (this.spent(slot)) {
       this.burial.condemn(slot);
@@ -237,6 +267,7 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
    */
   promises(consumer: MailboxConsumer): boolean {
     if (this.burial.blocked || this.#closed || this.options.commits.error !== undefined) return false;
+    if (!this.#brake.open) return false;
     const { held, settling, flying, credit } = consumer;
     if (held - settling - flying >= credit) return false;
     if (this.journal.reading) return true;
@@ -255,7 +286,7 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
 
   /** Leaves only the newest of what is in memory and not out. */
   supersede(): void {
-    if (this.hasMore) this.judge(Object.assign(superseding(this.clock), { to: Number.POSITIVE_INFINITY }));
+    if (this.queue.hasMore) this.judge(Object.assign(superseding(this.clock), { to: Number.POSITIVE_INFINITY }));
   }
 
   /** Resolves when more has been read. @throws {BusError} when the mailbox closes or cannot be read. */
@@ -328,6 +359,7 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost {
     this.attempts.close(this.out, this.queue);
     this.journal.resetMark();
     this.#closed = true;
+    this.#brake.close();
     this.burial.close();
     this.parking.close();
     this.intake.close();

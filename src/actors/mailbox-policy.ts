@@ -1,4 +1,5 @@
 import type { RetryPolicy } from '../core/retry.ts';
+import type { OutageOption } from './brake.ts';
 import type { DeclarativeFilter } from './filters.ts';
 
 /** What happens to a message for a mailbox that is full. */
@@ -26,6 +27,7 @@ export type Durability = 'fsync' | 'os';
 /** The options of a durable mailbox: they belong to its home, and are the same for all its consumers. */
 export interface MailboxPolicy {
   readonly retry: Readonly<RetryPolicy>;
+  readonly outage: OutageOption;
   readonly limits: Readonly<MailboxLimits>;
   readonly latestOnly: LatestOnly;
   readonly filters: readonly DeclarativeFilter[];

@@ -128,10 +128,10 @@ export class Mailbox implements RoomHost, DelaysHost {
     this.#host.ready();
   }
 
-  /** The next message that may run, or undefined. */
-  take(): Delivery | undefined {
+  /** The next message that may run, or undefined. @param fresh rather one that has arrived than one that has come back. */
+  take(fresh = false): Delivery | undefined {
     for (;;) {
-      const delivery = this.#takeFirst() ?? this.#takeArrived();
+      const delivery = (fresh ? this.#takeArrived() : undefined) ?? this.#takeFirst() ?? this.#takeArrived();
       if (delivery === undefined) return undefined;
       const reason = expiry(delivery, this.limits.age, this.clock);
       if (reason === undefined) this.#leave(delivery);
@@ -167,11 +167,11 @@ export class Mailbox implements RoomHost, DelaysHost {
     return true;
   }
 
-  /** A message that was taken goes back to where it was. @returns as `park`. */
-  putBack(next: Delivery): boolean {
+  /** A message that was taken goes back to where it was, or behind all that have come back. @returns as `park`. */
+  putBack(next: Delivery, behind = false): boolean {
     if (this.#latest !== undefined && !this.#renew(this.#latest, next)) return false;
     this.#count(next.message);
-    this.#first.unshift(next);
+    this.#first[behind ? 'push' : 'unshift'](next);
     this.#host.ready();
     return true;
   }

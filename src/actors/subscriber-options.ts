@@ -3,6 +3,7 @@ import type { EventHub } from '../core/events.ts';
 import type { Logger } from '../core/log.ts';
 import type { Message } from '../core/message.ts';
 import type { RetryPolicy } from '../core/retry.ts';
+import type { OutageOption } from './brake.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import type { Context, Staged, StagedOptions } from './delivery.ts';
 import type { FilterChain } from './filters.ts';
@@ -20,6 +21,7 @@ export interface SubscriberOptions {
   readonly incarnation: string;
   readonly handler: Handler;
   readonly retry: Readonly<RetryPolicy>;
+  readonly outage: OutageOption;
   readonly limits: Readonly<MailboxLimits>;
   readonly filters: FilterChain;
   readonly latestOnly: LatestOnly;
@@ -72,4 +74,9 @@ export interface SubscriptionStats {
   refused: number;
   /** Handled a second. */
   rate: number;
+  /**
+   * Whether nothing but single messages is handed out, because everything fails: see `outage` of the subscription's
+   * options. False on a node that is not the home of a durable subscription.
+   */
+  probing: boolean;
 }

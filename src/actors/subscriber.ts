@@ -3,6 +3,7 @@ import type { DropReason, ExpiryReason } from '../core/events.ts';
 import { IdleWaiters } from '../core/idle.ts';
 import type { Message } from '../core/message.ts';
 import { decideRetry } from '../core/retry.ts';
+import { Brake, type BrakeHost } from './brake.ts';
 import { Burial, type BurialHost } from './burial.ts';
 import { Delivery, failureRecord, NotBegun, type Staged } from './delivery.ts';
 import type { FilterChain } from './filters.ts';
@@ -13,12 +14,14 @@ import { Tally } from './tally.ts';
 import { Worker } from './worker.ts';
 
 /** The one consumer of a memory mailbox: takes messages, hands them to the handler, and settles them. */
-export class Subscriber extends Worker implements MailboxHost, BurialHost {
+export class Subscriber extends Worker implements MailboxHost, BurialHost, BrakeHost {
   readonly mailbox: Mailbox;
   readonly options: SubscriberOptions;
+  readonly fleeting = true;
   readonly #filters: FilterChain;
   readonly #tally: Tally;
   readonly #burial: Burial;
+  readonly #brake: Brake;
   readonly #idle: IdleWaiters;
   #sequence = 0;
   /** When the last message was admitted, for filters by time. */
@@ -31,14 +34,20 @@ export class Subscriber extends Worker implements MailboxHost, BurialHost {
     this.#filters = options.filters;
     this.#tally = new Tally(options);
     this.#burial = new Burial(this);
+    this.#brake = new Brake(this, options.outage, options.retry);
     this.#idle = new IdleWaiters(options.clock);
   }
 
   take(): Delivery | undefined {
+    const { probing } = this.#brake;
+    if (probing && !this.#brake.open) return undefined;
     for (;;) {
-      const delivery = this.mailbox.take();
-      if (delivery === undefined || this.#filters.predicates.length === 0) return delivery;
-      if (this.#passes(delivery)) return delivery;
+      const delivery = this.mailbox.take(probing && this.#brake.fresh);
+      if (delivery === undefined) return undefined;
+      if (this.#filters.predicates.length === 0 || this.#passes(delivery)) {
+        if (probing) this.#brake.took(delivery.sequence);
+        return delivery;
+      }
       delivery.drop();
       this.mailbox.settled(delivery.message);
       if (this.#idle.size > 0) this.checkIdle();
@@ -93,7 +102,7 @@ export class Subscriber extends Worker implements MailboxHost, BurialHost {
   }
 
   get hasMore(): boolean {
-    return this.mailbox.ready;
+    return this.mailbox.ready && this.#brake.open;
   }
 
   dropped(delivery: Delivery | undefined, reason: DropReason | ExpiryReason, count = 1): void {
@@ -118,6 +127,7 @@ export class Subscriber extends Worker implements MailboxHost, BurialHost {
     if (delivery.staged === undefined) {
       this.runner.release(delivery);
       this.#tally.handled++;
+      if (this.#brake.stirred) this.#brake.succeeded();
       if (delivery.message.key !== undefined) this.mailbox.settled(delivery.message);
       if (this.#idle.size > 0 || this.closing) this.checkIdle();
     } else {
@@ -149,24 +159,36 @@ export class Subscriber extends Worker implements MailboxHost, BurialHost {
     }
     this.#tally.failed++;
     const error = toError(thrown);
-    const { retry, events, clock } = this.options;
     const permanent = delivery.state === 'termed' || delivery.message.undecodable;
-    const decision = decideRetry(retry, delivery.attempt, permanent, clock.random());
-    if (decision.action === 'dead') {
+    if (permanent) this.#brake.released(delivery.sequence);
+    const counts = permanent || this.#brake.failed(delivery.sequence);
+    const { retry, clock } = this.options;
+    const decision = counts ? decideRetry(retry, delivery.attempt, permanent, clock.random()) : undefined;
+    if (decision?.action === 'dead') {
       this.#burial.bury(delivery, delivery.message.undecodable ? 'payload' : decision.reason, error);
     } else if (this.state === 'closing' || this.state === 'closed') {
       this.dropped(delivery, 'closed');
     } else {
-      const history = delivery.history ?? { firstError: failureRecord(error, clock.now()) };
-      const { message, attempt, sequence, arrivedAt } = delivery;
-      const next = new Delivery(message, this, sequence, attempt + 1, history);
-      next.arrivedAt = arrivedAt;
-      const { id, topic } = message;
-      const { delay } = decision;
-      if (this.mailbox.park(next, delay))
-        events.emit({ type: 'message.retried', subscription: this.name, id, topic, attempt, delay, error });
+      this.#tryAgain(delivery, error, decision?.delay);
     }
     if (this.#idle.size > 0 || this.closing) this.checkIdle();
+  }
+
+  /** @param wait until its next attempt; undefined for the same one once more, when it is its turn. */
+  #tryAgain(
+    { message, attempt, sequence, history, arrivedAt }: Delivery,
+    error: Error,
+    wait: number | undefined,
+  ): void {
+    const { clock, events } = this.options;
+    const known = history ?? { firstError: failureRecord(error, clock.now()) };
+    const next = new Delivery(message, this, sequence, wait === undefined ? attempt : attempt + 1, known);
+    next.arrivedAt = arrivedAt;
+    const waits = wait === undefined ? this.mailbox.putBack(next, true) : this.mailbox.park(next, wait);
+    if (!waits) return;
+    const { id, topic } = message;
+    const delay = wait ?? this.#brake.wait;
+    events.emit({ type: 'message.retried', subscription: this.name, id, topic, attempt, delay, error });
   }
 
   /** A delivery goes back as if it had never been handed out: nobody has seen it. */
@@ -174,6 +196,7 @@ export class Subscriber extends Worker implements MailboxHost, BurialHost {
     const { message, attempt, sequence, history, arrivedAt } = delivery;
     const same = new Delivery(message, this, sequence, attempt, history);
     same.arrivedAt = arrivedAt;
+    this.#brake.released(sequence);
     if (this.state === 'closing' || this.state === 'closed') this.dropped(delivery, 'closed');
     else this.mailbox.putBack(same);
     if (this.#idle.size > 0 || this.closing) this.checkIdle();
@@ -209,6 +232,7 @@ export class Subscriber extends Worker implements MailboxHost, BurialHost {
       filtered,
       refused,
       rate,
+      probing: this.#brake.probing,
     };
   }
 
@@ -224,6 +248,7 @@ export class Subscriber extends Worker implements MailboxHost, BurialHost {
   }
 
   protected stopTaking(): void {
+    this.#brake.close();
     const left = this.mailbox.close();
     for (const delivery of left) delivery.drop();
     if (left.length > 0) this.dropped(undefined, 'closed', left.length);

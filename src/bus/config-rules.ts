@@ -110,7 +110,7 @@ export function flag(description: string, facts: { default?: boolean } = {}): Ru
 }
 
 /** One of a few values. */
-export function choice<const T extends string | true>(
+export function choice<const T extends string | boolean>(
   description: string,
   values: readonly T[],
   facts: { default?: T } = {},

@@ -135,6 +135,17 @@ const retry = object('How failed messages are tried again.', {
   jitter: number('By which share of itself each wait is varied, from 0 to 1.', { default: 0.2, whole: false }),
 });
 
+const outage = either(
+  'When failures are taken for an outage of what the handler needs: messages are tried one at a time then.',
+  object('What tells an outage.', {
+    failures: number('So many failures in a row.', { default: 10 }),
+    messages: number('Of at least so many different messages.', { default: 3 }),
+    grace: number('For how long what fails spends no attempt then, in milliseconds.', { default: 300_000 }),
+  }),
+  choice('Never.', [false]),
+  isObject,
+);
+
 const mailboxLimits = object('How much the mailbox holds, and what happens when it is full.', {
   messages: number('How many messages it holds.', { default: 1_000_000 }),
   bytes: number('How many bytes of messages it holds.', { default: 2_147_483_648 }),
@@ -167,6 +178,7 @@ const subscription = object(
     pattern,
     durability,
     retry,
+    outage,
     limits: mailboxLimits,
     latestOnly: choice("true keeps the newest message only, 'topic' the newest of each topic.", [true, 'topic']),
     filters: list('What the mailbox admits: a message must pass all of them.', filter),

@@ -1,8 +1,10 @@
+import type { OutageOption } from '../actors/brake.ts';
 import type { DeclarativeFilter } from '../actors/filters.ts';
 import { sameFilters } from '../actors/filters.ts';
 import type { Overflow } from '../actors/mailbox.ts';
 import type { Durability, LatestOnly, MailboxPolicy } from '../actors/mailbox-policy.ts';
 import { BusError } from '../core/errors.ts';
+import { defaultOutage } from '../core/outage.ts';
 import type { RetryPolicy } from '../core/retry.ts';
 import { packRecord, recordKind, unpackRecord } from '../storage/record.ts';
 import type { DurableEntry } from '../wire/frame.ts';
@@ -28,6 +30,8 @@ export interface Definition {
 /** A policy as plain data: what is infinite is left out. */
 export interface PolicyRecord {
   readonly retry: RetryPolicy;
+  /** Earlier builds know none. */
+  readonly outage?: OutageOption;
   readonly limits: {
     readonly messages: number;
     readonly bytes: number;
@@ -40,10 +44,11 @@ export interface PolicyRecord {
   readonly durability: Durability;
 }
 
-export function policyRecord({ retry, limits, latestOnly, filters, durability }: MailboxPolicy): PolicyRecord {
+export function policyRecord({ retry, outage, limits, latestOnly, filters, durability }: MailboxPolicy): PolicyRecord {
   const { age, ...rest } = limits;
   return {
     retry: { ...retry },
+    outage: outage === false ? false : { ...outage },
     limits: { ...rest, ...(age === Number.POSITIVE_INFINITY ? {} : { age }) },
     latestOnly,
     filters: [...filters],
@@ -52,14 +57,19 @@ export function policyRecord({ retry, limits, latestOnly, filters, durability }:
 }
 
 export function policyOf(record: PolicyRecord): MailboxPolicy {
-  return { ...record, limits: { age: Number.POSITIVE_INFINITY, ...record.limits } };
+  return {
+    ...record,
+    outage: record.outage ?? defaultOutage,
+    limits: { age: Number.POSITIVE_INFINITY, ...record.limits },
+  };
 }
 
 /** The policy that a subscription's options ask for. */
 export function askedPolicy(options: ResolvedSubscription, durability: Durability): MailboxPolicy {
-  const { retry, limits, latestOnly, filters } = options;
+  const { retry, outage, limits, latestOnly, filters } = options;
   return {
     retry,
+    outage,
     limits,
     latestOnly,
     filters: filters.declarative,
@@ -108,6 +118,7 @@ export function differences(
       compare(`retry.${name}`, old.retry[name], now.retry[name]);
     }
   }
+  if (given.has('outage')) compare('outage', outageText(old.outage), outageText(now.outage));
   if (given.has('limits')) {
     for (const name of Object.keys(now.limits) as (keyof MailboxPolicy['limits'])[]) {
       compare(`limits.${name}`, old.limits[name], now.limits[name]);
@@ -119,6 +130,12 @@ export function differences(
     compare('filters', JSON.stringify(old.filters), JSON.stringify(now.filters));
   }
   return found;
+}
+
+function outageText(outage: OutageOption): string {
+  if (outage === false) return 'false';
+  const { failures, messages, grace } = outage;
+  return JSON.stringify({ failures, messages, grace });
 }
 
 /** What a declaration that differs is told. */

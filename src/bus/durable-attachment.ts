@@ -21,6 +21,7 @@ export function mailboxStats(mailbox: DurableMailbox, consumer?: Consumer): Subs
     filtered,
     refused,
     rate,
+    probing: mailbox.probing,
   };
 }
 

@@ -263,6 +263,7 @@ export class Durables {
     if (!update) throw nameTaken(name, found);
     const merged: MailboxPolicy = {
       retry: given.has('retry') ? policy.retry : old.retry,
+      outage: given.has('outage') ? policy.outage : old.outage,
       limits: given.has('limits') ? policy.limits : old.limits,
       latestOnly: given.has('latestOnly') ? policy.latestOnly : old.latestOnly,
       filters: given.has('filters') ? policy.filters : old.filters,

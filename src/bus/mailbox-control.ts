@@ -54,6 +54,8 @@ export interface MailboxStats extends MailboxInfo {
   lost: number;
   /** Handled a second. */
   rate: number;
+  /** Whether it hands out single messages only, because everything fails. */
+  probing: boolean;
 }
 
 /** A durable subscription without a handler: what `subscribe()` takes of it, as far as it is the mailbox's. */
@@ -93,7 +95,17 @@ export interface MailboxControlHost {
 /** How long another node may take to tell something, and to go over a whole mailbox, in milliseconds. */
 const askTime = { look: 10_000, sweep: 300_000 };
 const consumerOptions = ['concurrency', 'credit', 'timeout'];
-const mailboxOptions = ['pattern', 'name', 'retry', 'limits', 'latestOnly', 'filters', 'durability', 'update'];
+const mailboxOptions = [
+  'pattern',
+  'name',
+  'retry',
+  'outage',
+  'limits',
+  'latestOnly',
+  'filters',
+  'durability',
+  'update',
+];
 
 /**
  * The durable mailboxes of the cluster, to be looked into and looked after: `bus.mailboxes`. A bare name is one of this

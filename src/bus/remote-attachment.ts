@@ -158,7 +158,7 @@ export class RemoteAttachment implements SubscriptionDriver {
       filtered: 0,
       rate: 0,
     };
-    return { waiting: 0, bytes: 0, dead: 0, dropped: 0, expired: 0, refused: 0, ...numbers };
+    return { waiting: 0, bytes: 0, dead: 0, dropped: 0, expired: 0, refused: 0, probing: false, ...numbers };
   }
 
   async drain(timeout: number): Promise<void> {

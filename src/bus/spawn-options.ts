@@ -12,7 +12,16 @@ import { type ResolvedSubscription, resolveSubscription, type SubscriptionOption
 export interface SpawnOptions
   extends Pick<
     SubscriptionOptions,
-    'durable' | 'durability' | 'update' | 'retry' | 'limits' | 'latestOnly' | 'concurrency' | 'credit' | 'timeout'
+    | 'durable'
+    | 'durability'
+    | 'update'
+    | 'retry'
+    | 'outage'
+    | 'limits'
+    | 'latestOnly'
+    | 'concurrency'
+    | 'credit'
+    | 'timeout'
   > {
   /** Unique in the cluster; of a durable one also its subscription's. @default the kind's, and a random suffix */
   name?: string;
@@ -43,7 +52,7 @@ export interface SpawnOptions
   wait?: number;
 }
 
-const ofMailbox = ['durability', 'update', 'retry', 'limits', 'latestOnly'] as const;
+const ofMailbox = ['durability', 'update', 'retry', 'outage', 'limits', 'latestOnly'] as const;
 const ofConsumer = ['concurrency', 'credit', 'timeout'] as const;
 const known = [
   'name',

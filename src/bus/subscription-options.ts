@@ -1,9 +1,11 @@
+import type { OutageOption } from '../actors/brake.ts';
 import type { Fence } from '../actors/fences.ts';
 import { type Filter, FilterChain } from '../actors/filters.ts';
 import type { MailboxLimits, Overflow } from '../actors/mailbox.ts';
 import type { Durability, LatestOnly } from '../actors/mailbox-policy.ts';
 import { checkChoice, checkFlag, checkKnown, checkNumber, checkObject } from '../core/checks.ts';
-import { BusError } from '../core/errors.ts';
+import { BusError, describe } from '../core/errors.ts';
+import { defaultOutage, type OutagePolicy } from '../core/outage.ts';
 import { defaultRetry, type RetryPolicy } from '../core/retry.ts';
 import { checkName } from '../core/topic.ts';
 
@@ -22,6 +24,11 @@ export interface SubscriptionOptions {
   update?: boolean;
   /** How failed messages are tried again. */
   retry?: Partial<RetryPolicy>;
+  /**
+   * When failures are taken for an outage of what the handler needs: from then on one message at a time is tried, and what
+   * fails spends no attempt, until one succeeds. `false`: never.
+   */
+  outage?: Partial<OutagePolicy> | false;
   /** How much the mailbox holds, and what happens when it is full. */
   limits?: Partial<MailboxLimits>;
   /** Keeps only the newest message: of the whole subscription, or of each topic. @default false */
@@ -51,6 +58,7 @@ export interface ResolvedSubscription {
   /** Which options of the mailbox were given. */
   readonly given: ReadonlySet<string>;
   readonly retry: Readonly<RetryPolicy>;
+  readonly outage: OutageOption;
   readonly limits: Readonly<MailboxLimits>;
   readonly concurrency: number;
   readonly timeout: number;
@@ -64,6 +72,7 @@ const known = [
   'durability',
   'update',
   'retry',
+  'outage',
   'limits',
   'latestOnly',
   'filters',
@@ -110,6 +119,7 @@ export function resolveSubscription(options: SubscriptionOptions = {}): Resolved
       options.credit === undefined ? undefined : checkNumber('credit', options.credit, 1, { min: 1, max: 1_000_000 }),
     given: new Set(Object.keys(options).filter((name) => options[name as keyof SubscriptionOptions] !== undefined)),
     retry: resolveRetry(options.retry),
+    outage: resolveOutage(options.outage),
     limits: resolveLimits(options.limits, durable),
     concurrency: checkNumber('concurrency', options.concurrency, 1, { min: 1, max: 1_000_000 }),
     timeout: checkNumber('timeout', options.timeout, 30_000, { min: 1, max: day }),
@@ -130,6 +140,22 @@ function resolveRetry(given: Partial<RetryPolicy> = {}): RetryPolicy {
       integer: false,
     }),
     jitter: checkNumber('retry.jitter', given.jitter, defaultRetry.jitter, { min: 0, max: 1, integer: false }),
+  };
+}
+
+function resolveOutage(given: Partial<OutagePolicy> | false = {}): OutageOption {
+  if (given === false) return false;
+  if (typeof given !== 'object' || given === null)
+    throw new BusError(
+      'OPTION_INVALID',
+      `outage ${describe(given)} must be false, or an object such as { failures: 10 }`,
+    );
+  checkKnown('outage', given, Object.keys(defaultOutage));
+  const { failures, messages, grace } = defaultOutage;
+  return {
+    failures: checkNumber('outage.failures', given.failures, failures, { min: 1, max: 1_000_000 }),
+    messages: checkNumber('outage.messages', given.messages, messages, { min: 1, max: 1000 }),
+    grace: checkNumber('outage.grace', given.grace, grace, { min: 0, max: 3650 * day }),
   };
 }
 

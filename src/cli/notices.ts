@@ -24,4 +24,12 @@ export function watch(bus: Bus, terminal: Terminal): void {
   bus.on('subscription.quarantined', ({ type, subscription, reason }) =>
     terminal.note(`${subscription} is paused for good: ${reason}`, { event: type, subscription, reason }),
   );
+  bus.on('subscription.probing', ({ type, subscription, failures, since }) => {
+    const text = `${subscription}: the last ${failures} attempts have failed; messages are tried one at a time now`;
+    terminal.note(text, { event: type, subscription, failures, since });
+  });
+  bus.on('subscription.recovered', ({ type, subscription, failures, after }) => {
+    const text = `${subscription} is handled again, after ${failures} failed attempts in ${Math.round(after / 1000)} s`;
+    terminal.note(text, { event: type, subscription, failures, after });
+  });
 }

@@ -30,6 +30,7 @@ const mailboxColumns = [
   { title: 'HOME' },
   { title: 'MAILBOX' },
   { title: 'PATTERN' },
+  { title: 'STATE' },
   { title: 'RATE/S', numeric: true },
   { title: 'WAITING', numeric: true },
   { title: 'RUNNING', numeric: true },
@@ -91,9 +92,9 @@ function memberRow({ node, leader, state, status, error }: MemberReport): string
 
 function subscriptionRows({ node, status }: MemberReport): string[][] {
   return (status?.subscriptions ?? []).map((subscription) => {
-    const { name, pattern, state, rate, waiting, running, handled, failed, dead, dropped, refused } = subscription;
+    const { name, pattern, rate, waiting, running, handled, failed, dead, dropped, refused } = subscription;
     const counts = [rate, waiting, running, handled, failed, dead, dropped + refused].map(numberOf);
-    return [node, name, shortened(pattern), state, ...counts];
+    return [node, name, shortened(pattern), stateOf(subscription), ...counts];
   });
 }
 
@@ -104,9 +105,15 @@ function mailboxRows({ node, status }: MemberReport): string[][] {
       node,
       name,
       shortened(pattern),
+      stateOf({ state: 'active', ...mailbox }),
       ...[rate, waiting, running, parked, consumers, handled, dead].map(numberOf),
     ];
   });
+}
+
+/** One that probes because everything fails is active as well; what it does says more. */
+function stateOf({ state, probing }: { readonly state: string; readonly probing: boolean }): string {
+  return probing && state === 'active' ? 'probing' : state;
 }
 
 function spoolRows({ node, status }: MemberReport): string[][] {

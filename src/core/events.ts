@@ -16,6 +16,10 @@ export type BusEvent =
   | { type: 'subscription.removed'; subscription: string; node: string }
   | { type: 'subscription.paused'; subscription: string; reason: string }
   | { type: 'subscription.quarantined'; subscription: string; reason: string }
+  /** So many attempts in a row have failed, the first of them at `since`: what the handler needs seems to be away. */
+  | { type: 'subscription.probing'; subscription: string; failures: number; since: number }
+  /** It hands out messages as ever, `after` milliseconds since the first of so many failures. */
+  | { type: 'subscription.recovered'; subscription: string; failures: number; after: number }
   | {
       type: 'message.retried';
       subscription: string;
@@ -95,6 +99,8 @@ const levels: Record<EventType, 'debug' | 'info' | 'warn'> = {
   'subscription.removed': 'debug',
   'subscription.paused': 'info',
   'subscription.quarantined': 'warn',
+  'subscription.probing': 'warn',
+  'subscription.recovered': 'info',
   'message.retried': 'debug',
   'message.dead': 'warn',
   'message.dropped': 'warn',

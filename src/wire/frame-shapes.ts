@@ -21,6 +21,7 @@ import {
 
 const epoch = shapeOf({ term, start: count });
 const retry = shapeOf({ attempts: amount, delay: amount, factor: amount, maxDelay: amount, jitter: amount });
+const outage = shapeOf({ failures: count, messages: count, grace: count });
 const subscription = shapeOf({
   id: text,
   name: text,
@@ -38,6 +39,7 @@ export const durable = shapeOf({
   pattern,
   policy: shapeOf({
     retry,
+    outage: (value) => value === undefined || value === false || outage(value),
     limits: shapeOf({
       messages: count,
       bytes: count,

@@ -102,6 +102,8 @@ export interface DurableEntry {
 /** The options of a durable mailbox. */
 export interface PolicyEntry {
   readonly retry: SubscriptionEntry['retry'];
+  /** Left out by nodes of earlier builds. */
+  readonly outage?: false | { readonly failures: number; readonly messages: number; readonly grace: number };
   readonly limits: {
     readonly messages: number;
     readonly bytes: number;

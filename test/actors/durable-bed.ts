@@ -32,6 +32,7 @@ export function policyOf(
   } = {},
 ): MailboxPolicy {
   return {
+    outage: false,
     latestOnly: false,
     filters: [],
     durability: 'fsync',

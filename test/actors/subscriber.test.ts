@@ -122,10 +122,11 @@ describe('settling', () => {
   test('each wait is varied by at most its share of jitter, and messages that failed together part', async (t) => {
     const w = await world(t);
     const at = new Map<unknown, number[]>();
-    await w.bus.subscribe('t', ({ payload }) => {
+    const fail = ({ payload }: Message): void => {
       at.set(payload, [...(at.get(payload) ?? []), w.clock.monotonic()]);
       throw new Error('no');
-    });
+    };
+    await w.bus.subscribe('t', fail, { outage: false });
     await emitAll(w, 't', ...Array.from({ length: 50 }, (_, i) => i));
     await w.clock.advance(60_000);
     const firstWaits = new Set<number>();
@@ -960,6 +961,7 @@ test("a payload that cannot be decoded is a dead letter 'payload' at once, kept 
     incarnation: '0-00',
     handler: ({ payload }) => void seen.push(payload),
     retry: defaultRetry,
+    outage: false,
     limits: { messages: 10, bytes: 1000, age: Number.POSITIVE_INFINITY, overflow: 'block', deadLetters: false },
     filters: new FilterChain(),
     latestOnly: false,
@@ -1011,6 +1013,7 @@ test('the numbers of a subscription: rate is what was handled in the last second
     filtered: 0,
     refused: 0,
     rate: 0,
+    probing: false,
   });
   for (let i = 0; i < 20; i++) {
     await emitAll(w, 't', 1, 2, 3, 4, 5);

@@ -7,6 +7,7 @@ import { configRule, configSchema } from '../../src/bus/config-schema.ts';
 import { resolveOptions } from '../../src/bus/options.ts';
 import { BusError } from '../../src/core/errors.ts';
 import { silentLogger } from '../../src/core/log.ts';
+import { defaultOutage } from '../../src/core/outage.ts';
 import { defaultRetry } from '../../src/core/retry.ts';
 import { checkName } from '../../src/core/topic.ts';
 import { VirtualClock } from '../../src/core/virtual-clock.ts';
@@ -134,9 +135,10 @@ describe('the schema and the loader', () => {
         'frame payload connections connectionsPerAddress handshakes handshake deadLetters deadLetterBytes',
       ),
       ...keys('.store', 'folder durability'),
-      ...keys('.subscriptions[]', 'name pattern durability retry limits latestOnly filters'),
+      ...keys('.subscriptions[]', 'name pattern durability retry outage limits latestOnly filters'),
       ...keys('.subscriptions[].pattern', 'regex flags wildcard'),
       ...keys('.subscriptions[].retry', 'attempts delay factor maxDelay jitter'),
+      ...keys('.subscriptions[].outage', 'failures messages grace'),
       ...keys('.subscriptions[].limits', 'messages bytes age overflow deadLetters'),
       ...keys('.subscriptions[].filters[]', 'maxSize minPeriod'),
     ];
@@ -258,8 +260,9 @@ describe('the schema', () => {
     assert.deepEqual(defaults(redial ?? {}), options.redial);
     const { frame, payload, connections, handshake } = options.limits;
     assert.deepEqual(defaults(limits ?? {}), { frame, payload, connections, handshake });
-    const { retry } = root.properties?.subscriptions?.items?.properties ?? {};
+    const { retry, outage } = root.properties?.subscriptions?.items?.properties ?? {};
     assert.deepEqual(defaults(retry ?? {}), defaultRetry);
+    assert.deepEqual(defaults(outage?.anyOf?.[0] ?? {}), defaultOutage);
   });
 
   test('is the published mailvan.config.schema.json', () => {

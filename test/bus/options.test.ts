@@ -320,6 +320,17 @@ describe('subscribe()', () => {
       [{ jitter: 1.1 }, 'retry.jitter 1.1', 'from 0 to 1'],
       [{ atempts: 3 }, "'atempts'", "'attempts'"],
     ],
+    outage: [
+      [null, 'outage', 'null', 'false'],
+      [true, 'outage', 'true', 'false'],
+      [{ failures: 0 }, 'outage.failures 0', 'from 1'],
+      [{ failures: 1.5 }, 'outage.failures 1.5', 'whole number'],
+      [{ messages: 0 }, 'outage.messages 0', 'from 1 to 1000'],
+      [{ messages: 1001 }, 'outage.messages 1001'],
+      [{ grace: -1 }, 'outage.grace -1', 'from 0'],
+      [{ grace: Number.POSITIVE_INFINITY }, 'outage.grace Infinity', 'to 315360000000'],
+      [{ failure: 3 }, "'failure'", "'failures'"],
+    ],
     limits: [
       [null, 'limits', 'null'],
       [{ messages: 0 }, 'limits.messages 0'],

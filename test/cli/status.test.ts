@@ -19,7 +19,7 @@ describe('mailvan status', () => {
     const text = await run(t, ['status', '--leader', address]);
     assert.match(
       text.stdout,
-      /Durable mailboxes \(1\)\n {2}HOME +MAILBOX +PATTERN .*\n {2}home +default\/work +in +\d+ +2 +0 +0 +0 +0 +0/,
+      /Durable mailboxes \(1\)\n {2}HOME +MAILBOX +PATTERN .*\n {2}home +default\/work +in +active +\d+ +2 +0 +0 +0 +0 +0/,
     );
     assert.match(text.stdout, /\n {2}home +member +alive +\d+ +2 +0/);
     assert.doesNotMatch(text.stdout, /Spools/);
@@ -27,6 +27,37 @@ describe('mailvan status', () => {
     assert.equal((await pub.publish('in', 3)).spooled, 1);
     const away = await run(t, ['status', '--leader', address]);
     assert.match(away.stdout, /Spools, for homes that are away \(1\)\n.*\n {2}pub +default\/work +home +1 +\d+/);
+  });
+
+  it('says of a subscription and of a mailbox that they probe, because everything fails', async (t) => {
+    const dataDir = tempFolder(t);
+    await using bus = await createBus({
+      node: 'hub',
+      leader: true,
+      listen: 'tcp://127.0.0.1:0',
+      dataDir,
+      logger: silentLogger,
+    });
+    const fail = (): never => {
+      throw new Error('connection refused');
+    };
+    const outage = { failures: 1, messages: 1 };
+    let told = 0;
+    const both = new Promise<void>((done) => {
+      bus.on('subscription.probing', () => {
+        if (++told === 2) done();
+      });
+    });
+    await bus.subscribe('in', fail, { name: 'fleeting', outage });
+    await bus.subscribe('in', fail, { name: 'lasting', durable: true, outage });
+    await bus.publish('in', 1);
+    await both;
+    const { address = '' } = await bus.status();
+    const { stdout } = await run(t, ['status', '--leader', address]);
+    assert.match(stdout, /\n {2}hub +fleeting +in +probing /);
+    assert.match(stdout, /\n {2}hub +default\/lasting +in +probing /);
+    const stats = await run(t, ['mailbox', 'stats', 'lasting', '--connect', address]);
+    assert.match(stats.stdout, /^probing +true$/m);
   });
 
   it('shows members and subscriptions with rates and backlogs, and who does not answer', async (t) => {

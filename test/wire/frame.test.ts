@@ -26,6 +26,7 @@ const durable = {
   pattern: subscription.pattern,
   policy: {
     retry: subscription.retry,
+    outage: { failures: 10, messages: 3, grace: 300_000 },
     limits: { messages: 10, bytes: 1000, age: 5, overflow: 'reject', deadLetters: true },
     latestOnly: 'topic',
     filters: [{ maxSize: 5 }, { minPeriod: 7 }],
@@ -142,4 +143,17 @@ test('changed bytes never bring anything but a frame or a PROTOCOL_ERROR', () =>
     ),
     { numRuns: 3000 },
   );
+});
+
+test('a durable subscription says what it does in an outage, says that it does nothing, or is of a build that says nothing', () => {
+  const { outage, ...earlier } = durable.policy;
+  const part = (policy: object) =>
+    encodeFrame({ ...frames.part, durables: [{ ...durable, policy }] } as ControlFrame).subarray(4);
+  for (const policy of [{ ...earlier, outage }, { ...earlier, outage: false }, earlier]) {
+    const decoded = decodeFrame(part(policy)) as typeof frames.part;
+    assert.deepEqual(decoded.durables[0]?.policy, policy);
+  }
+  for (const wrong of [true, null, 3, {}, { ...outage, grace: -1 }, { ...outage, failures: '10' }]) {
+    assert.throws(() => decodeFrame(part({ ...earlier, outage: wrong })), { code: 'PROTOCOL_ERROR' });
+  }
 });
