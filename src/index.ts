@@ -31,8 +31,9 @@ export type { InstanceInfo, NodeInfo, NodeVerdict, PlacementInfo } from './bus/p
 export { Placement } from './bus/placement.ts';
 export { PlacementControl, type RebalanceOptions } from './bus/placement-control.ts';
 export type { EmitOptions, PublishOptions } from './bus/publish-options.ts';
-export type { Outgoing } from './bus/publisher.ts';
-export { type Front, ReceivedDelivery, type ReceiveOptions } from './bus/receiving.ts';
+export type { Outgoing, OutgoingFor } from './bus/publisher.ts';
+export type { FrontOptions, ReceiveOptions } from './bus/receive-options.ts';
+export { type Front, ReceivedDelivery } from './bus/receiving.ts';
 export type { RefusalCounts } from './bus/refusals.ts';
 export type { SpawnOptions } from './bus/spawn-options.ts';
 export type { SpoolStatus } from './bus/spools.ts';
@@ -44,13 +45,22 @@ export type { SubscriptionStatus } from './bus/subscriptions.ts';
 export type { TlsOptions } from './bus/tls-options.ts';
 export type { WatchEvent, WatchListener, WatchTarget } from './bus/watching.ts';
 export type { Move } from './cluster/placement.ts';
-export { BusError, type ErrorCode, PermanentError, type Receipt, type RouteFailure } from './core/errors.ts';
+export {
+  BusError,
+  type ErrorCode,
+  PermanentError,
+  type Receipt,
+  type RouteFailure,
+  type SchemaIssue,
+} from './core/errors.ts';
 export type { BusEvent, DropReason, EventListener, EventOf, EventType, ExpiryReason } from './core/events.ts';
 export type { BusState, SubscriptionState } from './core/lifecycle.ts';
 export type { Logger } from './core/log.ts';
 export type { Headers, Message } from './core/message.ts';
 export type { OutagePolicy } from './core/outage.ts';
 export type { DeadReason, RetryPolicy } from './core/retry.ts';
+export type { SchemaInput, SchemaOutput, SchemaResult, StandardSchema, ValidatorIssue } from './core/schema.ts';
 export type { ActorContext, HandlerActor, Kind, Kinds, ModuleKind } from './hosting/kinds.ts';
 export { Pattern, type PatternInput, wildcard } from './routing/pattern.ts';
+export { type Destination, type PayloadFor, Topic, topic } from './routing/typed-topic.ts';
 export type { Capabilities, CapabilityValue, Condition } from './wire/placement-entry.ts';

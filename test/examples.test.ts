@@ -71,6 +71,16 @@ describe('the examples', { concurrency: 3 }, () => {
     assert.deepEqual(readFileSync(outfile, 'utf8'), `${['bar', 'baz', ...lines].join('\n')}\n`);
   });
 
+  it('4-typed refuses what does not fit where it is published, and elsewhere makes it a dead letter', async (t) => {
+    const { code, stdout, stderr } = await example(t, 'examples/4-typed.ts').ends();
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(stdout.trim().split('\n'), [
+      'order 4711 was created in 2026',
+      'PAYLOAD_INVALID: payload.order, payload.at',
+      'dead letter of orders.created: invalid after 1 attempt',
+    ]);
+  });
+
   it('5-durable loses nothing when its consumer and its producer are killed', async (t) => {
     const folder = tempFolder(t);
     const script = 'examples/5-durable.ts';

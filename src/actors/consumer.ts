@@ -1,5 +1,5 @@
 import { type BusError, toError } from '../core/errors.ts';
-import { Delivery, NotBegun, type Staged } from './delivery.ts';
+import { Delivery, failureKind, NotBegun, type Staged } from './delivery.ts';
 import type { DurableMailbox } from './durable-mailbox.ts';
 import type { Fence } from './fences.ts';
 import type { FilterChain } from './filters.ts';
@@ -141,8 +141,7 @@ export class Consumer extends Worker implements MailboxConsumer {
     }
     this.runner.release(delivery);
     this.#failed++;
-    const kind = delivery.message.undecodable ? 'payload' : delivery.state === 'termed' ? 'permanent' : 'error';
-    this.mailbox.fail(slotOf(delivery), toError(thrown), kind);
+    this.mailbox.fail(slotOf(delivery), toError(thrown), failureKind(delivery, thrown));
     if (this.closing) this.checkClosing();
   }
 

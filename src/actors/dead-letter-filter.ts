@@ -21,6 +21,7 @@ const reasons: Readonly<Record<DeadReason, true>> = {
   attempts: true,
   permanent: true,
   payload: true,
+  invalid: true,
   crash: true,
   expired: true,
   age: true,

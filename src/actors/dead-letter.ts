@@ -18,7 +18,10 @@ export interface DeadLetter {
   readonly payload: unknown;
   readonly headers: Headers;
   readonly key?: string;
-  /** `attempts`: they are used up; `permanent`: the handler said so; `payload`: it cannot be decoded. */
+  /**
+   * `attempts`: they are used up; `permanent`: the handler said so; `payload`: it cannot be decoded; `invalid`: it does not fit a
+   * schema.
+   */
   readonly reason: DeadReason;
   readonly attempts: number;
   readonly firstError: FailureRecord;

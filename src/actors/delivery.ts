@@ -1,8 +1,9 @@
-import { BusError, describe, isPermanent, PermanentError, toError } from '../core/errors.ts';
+import { BusError, describe, isPermanent, isUnfit, PermanentError, toError } from '../core/errors.ts';
 import { checkExtension } from '../core/extension.ts';
 import type { DeliveryState } from '../core/lifecycle.ts';
 import type { Logger } from '../core/log.ts';
 import type { Message } from '../core/message.ts';
+import { checkPayload, type Destination, nameOf, type PayloadFor } from '../routing/typed-topic.ts';
 
 /** What a handler gets beside its message. */
 export interface Context {
@@ -20,7 +21,7 @@ export interface Context {
    *
    * @throws {BusError} `TOPIC_INVALID`, `PAYLOAD_INVALID`, `PAYLOAD_TOO_LARGE`, `OPTION_INVALID`; `CLOSED` once settled.
    */
-  publish(topic: string, payload: unknown, options?: StagedOptions): Promise<void>;
+  publish<D extends Destination>(topic: D, payload: PayloadFor<D>, options?: StagedOptions): Promise<void>;
   /** Gives this attempt `ms` milliseconds from now instead of what is left of its timeout. */
   extend(ms: number): void;
   /** Sends the message to the dead letters at once, without another attempt, whatever the handler does afterwards. */
@@ -144,11 +145,13 @@ export class Delivery implements Context {
     return this.owner.log.child({ message: id, topic, attempt: this.attempt });
   }
 
-  async publish(topic: string, payload: unknown, options?: StagedOptions): Promise<void> {
+  async publish(to: Destination, payload: unknown, options?: StagedOptions): Promise<void> {
+    const checking = checkPayload(to, payload);
+    if (checking !== undefined) await checking; // otherwise it is staged before this returns
     if (this.#state !== 'running') {
       throw new BusError('CLOSED', `this delivery is ${this.#state}: what it stages now would be lost`);
     }
-    const staged = this.owner.prepare(topic, payload, options);
+    const staged = this.owner.prepare(nameOf(to), payload, options);
     if (this.staged === undefined) this.staged = [staged];
     else if (this.staged.length < maxStaged) this.staged.push(staged);
     else throw new BusError('OPTION_INVALID', `one handler call stages at most ${maxStaged} messages`);
@@ -223,6 +226,15 @@ export class Delivery implements Context {
 
 /** How many messages one handler call may stage. */
 const maxStaged = 1000;
+
+/** How an attempt failed: what may be tried again, what not, and what cannot be handled by anybody. */
+export type FailureKind = 'error' | 'permanent' | 'payload' | 'invalid';
+
+export function failureKind(delivery: Delivery, thrown: unknown): FailureKind {
+  if (delivery.message.undecodable) return 'payload';
+  if (delivery.state !== 'termed') return 'error';
+  return isUnfit(thrown) ? 'invalid' : 'permanent';
+}
 
 /** A failure as it is stored. */
 export function failureRecord(thrown: unknown, at: number): FailureRecord {

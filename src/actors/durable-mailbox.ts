@@ -4,7 +4,7 @@ import type { Message } from '../core/message.ts';
 import { decideRetry } from '../core/retry.ts';
 import type { Commitment } from '../storage/commits.ts';
 import { Brake, type BrakeHost } from './brake.ts';
-import { failureRecord } from './delivery.ts';
+import { type FailureKind, failureRecord } from './delivery.ts';
 import { DurableCore } from './durable-core.ts';
 import { type Fence, Fences } from './fences.ts';
 import type { Offered } from './intake.ts';
@@ -178,7 +178,7 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost, 
   }
 
   /** An attempt failed: the message waits for the next one, or is given up. @returns as `ack`. */
-  fail(slot: Slot, error: Error, kind: 'error' | 'permanent' | 'payload'): boolean {
+  fail(slot: Slot, error: Error, kind: FailureKind): boolean {
     if (!this.out.has(slot)) return false;
     this.tally.failed++;
     const { clock } = this;
@@ -187,7 +187,7 @@ export class DurableMailbox extends DurableCore implements RoomHost, SweepHost, 
     const counts = permanent || this.#brake.failed(slot.sequence);
     const decision = counts ? decideRetry(this.policy.retry, slot.attempt, permanent, clock.random()) : undefined;
     slot.history ??= { firstError: failureRecord(error, clock.now()) };
-    if (decision?.action === 'dead') this.burial.bury(slot, kind === 'payload' ? 'payload' : decision.reason, error);
+    if (decision?.action === 'dead') this.burial.bury(slot, kind === 'error' ? decision.reason : kind, error);
     else this.#tryAgain(slot, error, decision?.delay);
     return true;
   }

@@ -5,7 +5,7 @@ import type { Message } from '../core/message.ts';
 import { decideRetry } from '../core/retry.ts';
 import { Brake, type BrakeHost } from './brake.ts';
 import { Burial, type BurialHost } from './burial.ts';
-import { Delivery, failureRecord, NotBegun, type Staged } from './delivery.ts';
+import { Delivery, failureKind, failureRecord, NotBegun, type Staged } from './delivery.ts';
 import type { FilterChain } from './filters.ts';
 import { Mailbox, type MailboxHost } from './mailbox.ts';
 import type { RoomWaiter } from './room.ts';
@@ -159,13 +159,14 @@ export class Subscriber extends Worker implements MailboxHost, BurialHost, Brake
     }
     this.#tally.failed++;
     const error = toError(thrown);
-    const permanent = delivery.state === 'termed' || delivery.message.undecodable;
+    const kind = failureKind(delivery, thrown);
+    const permanent = kind !== 'error';
     if (permanent) this.#brake.released(delivery.sequence);
     const counts = permanent || this.#brake.failed(delivery.sequence);
     const { retry, clock } = this.options;
     const decision = counts ? decideRetry(retry, delivery.attempt, permanent, clock.random()) : undefined;
     if (decision?.action === 'dead') {
-      this.#burial.bury(delivery, delivery.message.undecodable ? 'payload' : decision.reason, error);
+      this.#burial.bury(delivery, kind === 'error' ? decision.reason : kind, error);
     } else if (this.state === 'closing' || this.state === 'closed') {
       this.dropped(delivery, 'closed');
     } else {

@@ -136,7 +136,7 @@ export class Attendance {
   }
 
   async #settle(params: Readonly<Record<string, unknown>>, node: string): Promise<undefined> {
-    const { consumer, number, outcome, error, staged } = params;
+    const { consumer, number, outcome, unfit, error, staged } = params;
     if (!text(consumer) || !count(number) || typeof outcome !== 'string') throw wrong('consumer.settle', node);
     if (outcome === 'back' || outcome === 'unseen') {
       const cut = outcome === 'back';
@@ -160,7 +160,7 @@ export class Attendance {
       case 'error':
       case 'permanent':
       case 'payload':
-        mailbox.fail(slot, errorOf(error), outcome);
+        mailbox.fail(slot, errorOf(error), outcome === 'permanent' && unfit === true ? 'invalid' : outcome);
         break;
       default:
         throw wrong('consumer.settle', node);

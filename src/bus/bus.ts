@@ -9,6 +9,7 @@ import type { BusState } from '../core/lifecycle.ts';
 import { checkName } from '../core/topic.ts';
 import type { Kinds } from '../hosting/kinds.ts';
 import type { PatternInput } from '../routing/pattern.ts';
+import type { Destination, PayloadFor, Topic } from '../routing/typed-topic.ts';
 import type { Capabilities } from '../wire/placement-entry.ts';
 import type { BusParts } from './bus-parts.ts';
 import { configured } from './configured.ts';
@@ -22,10 +23,11 @@ import type { BusOptions } from './options.ts';
 import type { NodeVerdict, Placement } from './placement.ts';
 import type { PlacementControl } from './placement-control.ts';
 import type { EmitOptions, PublishOptions } from './publish-options.ts';
-import type { Outgoing } from './publisher.ts';
-import type { Front, ReceivedDelivery, ReceiveOptions } from './receiving.ts';
+import type { OutgoingFor } from './publisher.ts';
+import type { FrontOptions, ReceiveOptions } from './receive-options.ts';
+import type { Front, ReceivedDelivery } from './receiving.ts';
 import type { SpawnOptions } from './spawn-options.ts';
-import type { BusStatus, Explanation } from './status.ts';
+import { type BusStatus, type Explanation, explained } from './status.ts';
 import { type BackupResult, backUp } from './store-source.ts';
 import { type Subscription, type UnsubscribeOptions, type WaitOptions, waitOf } from './subscription.ts';
 import type { SubscriptionOptions } from './subscription-options.ts';
@@ -168,9 +170,10 @@ export class Bus implements AsyncDisposable {
    *
    * @returns true when every matching mailbox, or the way to it, took the message, or nothing matched; false, and no
    *   mailbox has it, when one is full.
+   * @param topic a string, or a `topic()`, whose schema the payload has to fit.
    * @throws {BusError} `TOPIC_INVALID`, `PAYLOAD_INVALID`, `PAYLOAD_TOO_LARGE`, `OPTION_INVALID`, `CLOSED`.
    */
-  emit(topic: string, payload: unknown, options?: EmitOptions): boolean {
+  emit<D extends Destination>(topic: D, payload: PayloadFor<D>, options?: EmitOptions): boolean {
     this.#wiring.check();
     return this.#wiring.publisher.emit(topic, payload, options);
   }
@@ -181,7 +184,7 @@ export class Bus implements AsyncDisposable {
    * @throws {BusError} as `emit`; and `NO_SUBSCRIBERS`, `MAILBOX_FULL`, `TIMEOUT`, `ABORTED`, with `error.receipt` saying
    *   what was matched and `error.failures` which routes did not take it.
    */
-  publish(topic: string, payload: unknown, options?: PublishOptions): Promise<Receipt> {
+  publish<D extends Destination>(topic: D, payload: PayloadFor<D>, options?: PublishOptions): Promise<Receipt> {
     try {
       this.#wiring.check();
       return this.#wiring.publisher.publish(topic, payload, options);
@@ -195,7 +198,7 @@ export class Bus implements AsyncDisposable {
    *
    * @throws {BusError} as `publish`; when some messages failed, `error.results` says what became of each.
    */
-  async publishMany(messages: readonly Outgoing[]): Promise<Receipt[]> {
+  async publishMany<const D extends readonly Destination[]>(messages: OutgoingFor<D>): Promise<Receipt[]> {
     this.#wiring.check();
     return this.#wiring.publisher.publishMany(messages);
   }
@@ -214,15 +217,15 @@ export class Bus implements AsyncDisposable {
    * Has `handler` called with every message whose topic matches, from anywhere in the cluster. Resolves when every node
    * that can be reached knows of it.
    *
-   * @param pattern a regular expression that must match the whole topic, as a string; a RegExp, which is searched; or a
-   *   `wildcard()`.
+   * @param pattern a regular expression that must match the whole topic, as a string; a RegExp, which is searched; a
+   *   `wildcard()`; or a `topic()`, whose schema says what the handler gets.
    * @param handler null only collects, which durable subscriptions can.
    * @throws {BusError} `PATTERN_INVALID`, `OPTION_INVALID`, `NAME_INVALID`, `NAME_TAKEN`, `STORE_REQUIRED`, `CLOSED`.
    */
   async subscribe<T = unknown>(
-    pattern: PatternInput,
+    pattern: PatternInput | Topic<unknown, T>,
     handler: Handler<T> | null,
-    options?: SubscriptionOptions,
+    options?: SubscriptionOptions<T>,
   ): Promise<Subscription> {
     this.#wiring.check();
     return this.#wiring.subscriptions.create(pattern, handler as Handler | null, options);
@@ -232,7 +235,7 @@ export class Bus implements AsyncDisposable {
    * Subscribes and hands out deliveries to whoever iterates, at most `concurrency` unsettled ones at a time. The
    * subscription begins with this call; `ready` resolves when it stands. Leaving the loop closes it.
    */
-  consume<T = unknown>(pattern: PatternInput, options?: SubscriptionOptions): Consumption<T> {
+  consume<T = unknown>(pattern: PatternInput | Topic<unknown, T>, options?: SubscriptionOptions<T>): Consumption<T> {
     return new Consumption<T>((handler) => this.subscribe(pattern, handler, options));
   }
 
@@ -244,8 +247,8 @@ export class Bus implements AsyncDisposable {
    * @throws {BusError} `NOT_FOUND`, naming the nearest one that exists; `NODE_UNREACHABLE` when its time is up and the home of the
    *   subscription cannot be asked; `ABORTED`, `OPTION_INVALID`, `CLOSED`.
    */
-  receive<T = unknown>(name: string, options?: ReceiveOptions): Promise<ReceivedDelivery<T> | null>;
-  receive<T = unknown>(name: string, options: ReceiveOptions, handler: Handler<T>): Promise<boolean>;
+  receive<T = unknown>(name: string, options?: ReceiveOptions<T>): Promise<ReceivedDelivery<T> | null>;
+  receive<T = unknown>(name: string, options: ReceiveOptions<T>, handler: Handler<T>): Promise<boolean>;
   async receive(name: string, options?: ReceiveOptions, handler?: Handler): Promise<unknown> {
     this.#wiring.check();
     return this.#wiring.receiving.receive('receive()', name, options, handler);
@@ -255,8 +258,8 @@ export class Bus implements AsyncDisposable {
    * Takes the newest message of a durable subscription, as `receive()` does, and settles the older ones that wait in it:
    * they are dropped, counted as superseded. What runs elsewhere is left alone, and so is what is delayed.
    */
-  receiveLatest<T = unknown>(name: string, options?: ReceiveOptions): Promise<ReceivedDelivery<T> | null>;
-  receiveLatest<T = unknown>(name: string, options: ReceiveOptions, handler: Handler<T>): Promise<boolean>;
+  receiveLatest<T = unknown>(name: string, options?: ReceiveOptions<T>): Promise<ReceivedDelivery<T> | null>;
+  receiveLatest<T = unknown>(name: string, options: ReceiveOptions<T>, handler: Handler<T>): Promise<boolean>;
   async receiveLatest(name: string, options?: ReceiveOptions, handler?: Handler): Promise<unknown> {
     this.#wiring.check();
     return this.#wiring.receiving.receive('receiveLatest()', name, options, handler);
@@ -265,11 +268,11 @@ export class Bus implements AsyncDisposable {
   /**
    * Looks at the message of a durable subscription that would be taken next, without taking it; null when none waits.
    *
-   * @throws {BusError} as `receive()`.
+   * @throws {BusError} as `receive()`; `PAYLOAD_INVALID` when it does not fit the `schema`.
    */
-  async front<T = unknown>(name: string): Promise<Front<T> | null> {
+  async front<T = unknown>(name: string, options?: FrontOptions<T>): Promise<Front<T> | null> {
     this.#wiring.check();
-    return (await this.#wiring.receiving.front(name)) as Front<T> | null; // what was published is the caller's to know
+    return (await this.#wiring.receiving.front(name, options)) as Front<T> | null; // what was published is the caller's to know
   }
 
   /** Subscribes every method of an instance that is marked with `@subscribe`: all of them, or none. */
@@ -327,14 +330,7 @@ export class Bus implements AsyncDisposable {
 
   /** The subscriptions, anywhere in the cluster, that a message on this topic would go to. @throws {BusError} `TOPIC_INVALID`. */
   explain(topic: string): Explanation {
-    const routes = this.#wiring.router.match(topic).map(({ subscription, node, pattern, reachable, retry }) => ({
-      subscription,
-      node,
-      pattern: pattern.text,
-      reachable,
-      retry: { ...retry },
-    }));
-    return { topic, routes };
+    return explained(topic, this.#wiring.router.match(topic));
   }
 
   /** This node, or another one as it sees itself. @throws {BusError} `NO_LEADER`, `NODE_UNREACHABLE`, `TIMEOUT`. */

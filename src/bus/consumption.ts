@@ -5,6 +5,7 @@ import { BusError, PermanentError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Message } from '../core/message.ts';
 import { Ring } from '../core/ring.ts';
+import type { Destination, PayloadFor } from '../routing/typed-topic.ts';
 import type { Subscription } from './subscription.ts';
 
 /**
@@ -68,7 +69,7 @@ export class ConsumedDelivery<T = unknown> {
   }
 
   /** Stages a message that is published when this delivery is acknowledged. */
-  publish(topic: string, payload: unknown, options?: StagedOptions): Promise<void> {
+  publish<D extends Destination>(topic: D, payload: PayloadFor<D>, options?: StagedOptions): Promise<void> {
     return this.#context.publish(topic, payload, options);
   }
 

@@ -3,11 +3,12 @@ import type { Handler } from '../actors/subscriber-options.ts';
 import { BusError } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
 import type { PatternInput } from '../routing/pattern.ts';
+import type { Topic } from '../routing/typed-topic.ts';
 import type { SubscriptionOptions } from './subscription-options.ts';
 
 /** A method that `@subscribe` has marked. */
 export interface DecoratedHandler {
-  readonly pattern: PatternInput;
+  readonly pattern: PatternInput | Topic;
   readonly options: SubscriptionOptions | undefined;
   /** The method's name. */
   readonly method: string;
@@ -26,9 +27,9 @@ const decorated = new WeakMap<object, DecoratedHandler[]>();
  *   async bill(message: Message<Order>, context: Context) {}
  * }
  */
-export function subscribe(pattern: PatternInput, options?: SubscriptionOptions) {
-  // The type of the payload is the method's own affair, so its message is not narrowed here.
-  return <This extends object, M extends Message<never>>(
+export function subscribe<T = never>(pattern: PatternInput | Topic<unknown, T>, options?: SubscriptionOptions<T>) {
+  // Without a schema the type of the payload is the method's own affair, so its message is not narrowed here.
+  return <This extends object, M extends Message<T>>(
     method: (this: This, message: M, context: Context) => unknown,
     context: ClassMethodDecoratorContext<This>,
   ): void => {

@@ -173,7 +173,13 @@ export class LeaderRole implements Role {
 }
 
 /** Only what every member must know: what else a frame holds would count against the frames to all of them. */
-function known({ id, name, pattern: { kind, source, flags }, retry }: SubscriptionEntry): SubscriptionEntry {
+function known({ id, name, pattern: { kind, source, flags }, group, retry }: SubscriptionEntry): SubscriptionEntry {
   const { attempts, delay, factor, maxDelay, jitter } = retry;
-  return { id, name, pattern: { kind, source, flags }, retry: { attempts, delay, factor, maxDelay, jitter } };
+  return {
+    id,
+    name,
+    pattern: { kind, source, flags },
+    ...(group !== undefined && { group }),
+    retry: { attempts, delay, factor, maxDelay, jitter },
+  };
 }

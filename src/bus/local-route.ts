@@ -4,11 +4,11 @@ import type { ErrorCode } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
 import type { RetryPolicy } from '../core/retry.ts';
 import type { Pattern } from '../routing/pattern.ts';
-import type { Publication, Ticket } from './publication.ts';
-import type { Route } from './route.ts';
+import { type GroupMember, standings } from './group-route.ts';
+import type { Listener, Ticket } from './publication.ts';
 
 /** The way to a mailbox of this node. */
-export class LocalRoute implements Route {
+export class LocalRoute implements GroupMember {
   readonly subscription: string;
   readonly node: string;
   readonly pattern: Pattern;
@@ -16,13 +16,24 @@ export class LocalRoute implements Route {
   readonly retry: Readonly<RetryPolicy>;
   readonly reachable = true;
   readonly subscriber: Subscriber;
+  readonly group: string | undefined;
+  readonly local = true;
+  readonly mailbox: string;
 
-  constructor(subscriber: Subscriber, pattern: Pattern) {
+  constructor(subscriber: Subscriber, pattern: Pattern, group: string | undefined) {
     this.subscriber = subscriber;
+    this.group = group;
+    this.mailbox = subscriber.mailboxId;
     this.subscription = subscriber.name;
     this.node = subscriber.options.node;
     this.pattern = pattern;
     this.retry = subscriber.options.retry;
+  }
+
+  standing({ size }: Message): number {
+    const { subscriber } = this;
+    if (subscriber.state === 'closing' || subscriber.state === 'closed') return standings.gone;
+    return subscriber.active && subscriber.mailbox.fits(size) ? standings.free : standings.busy;
   }
 
   hasRoom(message: Message): boolean {
@@ -43,7 +54,7 @@ export class LocalRoute implements Route {
     return this.subscriber.offer(message) === 'accepted';
   }
 
-  publish(message: Message, publication: Publication): void {
+  publish(message: Message, publication: Listener): void {
     const { subscriber } = this;
     if (subscriber.state === 'closing' || subscriber.state === 'closed') {
       publication.receipt.matched--;
@@ -65,9 +76,9 @@ class RoomTicket implements Ticket, RoomWaiter {
   readonly size: number;
   readonly distant = false;
   #message: Message | undefined;
-  readonly #publication: Publication;
+  readonly #publication: Listener;
 
-  constructor(route: LocalRoute, message: Message, publication: Publication) {
+  constructor(route: LocalRoute, message: Message, publication: Listener) {
     this.route = route;
     this.size = message.size;
     this.#message = message;

@@ -59,7 +59,10 @@ export interface MailboxStats extends MailboxInfo {
 }
 
 /** A durable subscription without a handler: what `subscribe()` takes of it, as far as it is the mailbox's. */
-export type MailboxDefinition = Omit<SubscriptionOptions, 'durable' | 'concurrency' | 'credit' | 'timeout' | 'name'> & {
+export type MailboxDefinition = Omit<
+  SubscriptionOptions,
+  'durable' | 'concurrency' | 'credit' | 'timeout' | 'schema' | 'group' | 'name'
+> & {
   name: string;
   pattern: PatternInput;
 };
@@ -94,7 +97,7 @@ export interface MailboxControlHost {
 
 /** How long another node may take to tell something, and to go over a whole mailbox, in milliseconds. */
 const askTime = { look: 10_000, sweep: 300_000 };
-const consumerOptions = ['concurrency', 'credit', 'timeout'];
+const consumerOptions = ['concurrency', 'credit', 'timeout', 'schema'];
 const mailboxOptions = [
   'pattern',
   'name',

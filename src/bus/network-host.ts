@@ -7,6 +7,7 @@ import type { EventHub } from '../core/events.ts';
 import type { Logger } from '../core/log.ts';
 import type { Router } from '../routing/router.ts';
 import type { DurableEntry, PartChange } from '../wire/frame.ts';
+import type { Groups } from './groups.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { RemoteConsumer } from './remote-consumer.ts';
 import type { RequestHandler } from './requests.ts';
@@ -29,6 +30,8 @@ export interface NetworkHost {
   readonly events: EventHub;
   readonly log: Logger;
   readonly router: Router<Route>;
+  /** The ways to mailboxes in memory. */
+  readonly groups: Groups;
   subscriber(mailbox: string): Subscriber | undefined;
   readonly handle: RequestHandler;
   /** A durable mailbox of this node, by its id. */

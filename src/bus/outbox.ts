@@ -100,6 +100,11 @@ export class Outbox implements Sender {
     return this.#waiting.size === 0 && this.#fits;
   }
 
+  /** Whether the home would take the next message at once. */
+  get flows(): boolean {
+    return this.hasRoom && this.next <= this.#allow;
+  }
+
   /** Takes a message, or lets it wait for room behind those that wait already. @returns undefined when too many wait. */
   enter(parcel: Parcel, waiter: Confirmation | undefined): OutboxEntry | undefined {
     const entry = new OutboxEntry(parcel, waiter);

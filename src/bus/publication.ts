@@ -16,8 +16,22 @@ export interface Ticket {
   abandon(): ErrorCode;
 }
 
+/** Who hears what becomes of a message on a route to a mailbox in memory. */
+export interface Listener {
+  readonly receipt: Receipt;
+  /** Another route that has to be waited for. */
+  expect(ticket: Ticket): void;
+  taken(ticket: Ticket): void;
+  /** Whether it has the message is not known, or without a ticket: it has not. */
+  unreachable(route: Destination, ticket?: Ticket): void;
+  /** The subscription is not there any more, and has not taken it. */
+  gone(route: Destination, ticket?: Ticket): void;
+  /** It has not taken it. */
+  failed(route: Destination, code: ErrorCode, ticket?: Ticket): void;
+}
+
 /** A publish that has to wait for some of its routes, until all of them have answered or its time is up. */
-export class Publication extends Deadline {
+export class Publication extends Deadline implements Listener {
   readonly receipt: Receipt;
   readonly #tickets = new Set<Ticket>();
   readonly #failures: RouteFailure[] = [];
@@ -36,7 +50,6 @@ export class Publication extends Deadline {
     return this.#result.promise;
   }
 
-  /** Another route that has to be waited for. */
   expect(ticket: Ticket): void {
     this.#tickets.add(ticket);
   }
@@ -70,6 +83,10 @@ export class Publication extends Deadline {
     if (ticket !== undefined && !this.#tickets.delete(ticket)) return;
     this.receipt.unreachable.push(`${route.node}/${route.subscription}`);
     this.#check();
+  }
+
+  gone(route: Destination, ticket?: Ticket): void {
+    this.unreachable(route, ticket);
   }
 
   failed(route: Destination, code: ErrorCode, ticket?: Ticket): void {

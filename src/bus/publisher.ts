@@ -4,7 +4,9 @@ import type { Clock } from '../core/clock.ts';
 import { type Deadline, Deadlines } from '../core/deadlines.ts';
 import { BusError, type Receipt } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
+import { within } from '../core/within.ts';
 import type { Router } from '../routing/router.ts';
+import { checkPayload, checkPayloadNow, type Destination, nameOf, type PayloadFor } from '../routing/typed-topic.ts';
 import { Publication, receiptOf } from './publication.ts';
 import {
   checkEmit,
@@ -18,10 +20,13 @@ import {
 import type { Route } from './route.ts';
 
 /** One message of `publishMany()`. */
-export interface Outgoing extends PublishOptions {
-  topic: string;
-  payload: unknown;
+export interface Outgoing<D extends Destination = Destination> extends PublishOptions {
+  topic: D;
+  payload: PayloadFor<D>;
 }
+
+/** Messages of one `publishMany()`, each for its own destination. */
+export type OutgoingFor<D extends readonly Destination[]> = { readonly [K in keyof D]: Outgoing<D[K]> };
 
 /** How many messages of one `publishMany()` are on their way at a time. */
 const manyAtOnce = 1024;
@@ -33,17 +38,22 @@ export class Publisher {
   readonly #clock: Clock;
   readonly #router: Router<Route>;
   readonly #factory: MessageFactory;
+  readonly #check: () => void;
   readonly #deadlines = new Map<number, Deadlines>();
 
-  constructor(clock: Clock, router: Router<Route>, factory: MessageFactory) {
+  /** @param check throws `CLOSED` unless the bus is running. */
+  constructor(clock: Clock, router: Router<Route>, factory: MessageFactory, check: () => void) {
     this.#clock = clock;
     this.#router = router;
     this.#factory = factory;
+    this.#check = check;
   }
 
-  emit(topic: string, payload: unknown, options: EmitOptions | undefined): boolean {
+  emit(to: Destination, payload: unknown, options: EmitOptions | undefined): boolean {
     if (options !== undefined) checkEmit(options);
+    const topic = nameOf(to);
     const routes = this.#router.match(topic);
+    checkPayloadNow(to, payload);
     const message = this.#factory.create(topic, payload, options);
     if (routes.length === 1) return (routes[0] as Route).emit(message);
     for (const route of routes) if (!route.hasRoom(message)) return false;
@@ -51,22 +61,54 @@ export class Publisher {
     return true;
   }
 
-  publish(topic: string, payload: unknown, options: PublishOptions | undefined): Promise<Receipt> {
+  publish(to: Destination, payload: unknown, options: PublishOptions | undefined): Promise<Receipt> {
     const resolved = options === undefined ? defaultPublish : resolvePublish(options);
+    const topic = nameOf(to);
     const routes = this.#router.match(topic);
+    const checking = checkPayload(to, payload);
+    if (checking !== undefined) return this.#publishChecked(checking, topic, payload, options, resolved);
     return this.#send(this.#factory.create(topic, payload, options), routes, resolved);
+  }
+
+  async #publishChecked(
+    checking: Promise<void>,
+    topic: string,
+    payload: unknown,
+    options: PublishOptions | undefined,
+    resolved: ResolvedPublish,
+  ): Promise<Receipt> {
+    await this.#checked(checking, topic, resolved.timeout);
+    return this.#send(this.#factory.create(topic, payload, options), this.#router.match(topic), resolved);
+  }
+
+  /** Waits for a validator that takes its time. @throws {BusError} `PAYLOAD_INVALID`, `TIMEOUT`, `CLOSED`. */
+  async #checked(checking: Promise<void>, topic: string, timeout: number): Promise<void> {
+    if (!(await within(this.#clock, timeout, checking))) {
+      throw new BusError('TIMEOUT', `the payload for '${topic}' was not checked in ${timeout} ms: nothing was sent`);
+    }
+    this.#check();
   }
 
   /** Checks every message before it sends the first one. */
   async publishMany(list: readonly Outgoing[]): Promise<Receipt[]> {
     if (!Array.isArray(list))
       throw new BusError('OPTION_INVALID', 'publishMany() takes an array of { topic, payload, ... }');
-    const prepared = list.map((item: Outgoing, i) => {
+    const checking: Promise<void>[] = [];
+    const given = list.map((item: Outgoing, i) => {
       checkObject(`publishMany(): message ${i}`, item);
-      const { topic, payload, ...options } = item;
-      this.#router.match(topic);
-      return { message: this.#factory.create(topic, payload, options), resolved: resolvePublish(options) };
+      const { topic: to, payload, ...options } = item;
+      const resolved = resolvePublish(options);
+      this.#router.match(nameOf(to));
+      const checked = checkPayload(to, payload);
+      if (checked !== undefined) checking.push(this.#checked(checked, nameOf(to), resolved.timeout));
+      checking.at(-1)?.catch(() => undefined); // a later message may be refused before anybody waits for this one
+      return { topic: nameOf(to), payload, options, resolved };
     });
+    if (checking.length > 0) await Promise.all(checking);
+    const prepared = given.map(({ topic, payload, options, resolved }) => ({
+      message: this.#factory.create(topic, payload, options),
+      resolved,
+    }));
     const results: (Receipt | BusError)[] = [];
     for (let at = 0; at < prepared.length; at += manyAtOnce) {
       const sent = prepared

@@ -1,24 +1,14 @@
+import { fitting } from '../actors/checked-handler.ts';
 import type { Context } from '../actors/delivery.ts';
 import type { Handler } from '../actors/subscriber-options.ts';
 import { type Deferred, deferred } from '../core/async.ts';
-import { checkKnown, checkNumber, checkObject } from '../core/checks.ts';
 import type { Clock, Timer } from '../core/clock.ts';
 import { BusError, describe } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
+import { refusedBy, type StandardSchema, validated } from '../core/schema.ts';
+import { within } from '../core/within.ts';
 import { ConsumedDelivery } from './consumption.ts';
-
-/** What `receive()` and `receiveLatest()` take beside the name. */
-export interface ReceiveOptions {
-  /**
-   * How long to wait for a message, in milliseconds; 0 takes one only when there is one. @default 30_000, as everywhere:
-   * a loop that forgets it waits, and does not spin.
-   */
-  timeout?: number;
-  /** How long the delivery may stay unsettled, in milliseconds, before it has failed. @default the subscription's `timeout` */
-  attemptTimeout?: number;
-  /** Gives up: the call rejects with `ABORTED`, and no message is taken. */
-  signal?: AbortSignal;
-}
+import { checkFront, type FrontOptions, type ReceiveOptions, resolveReceive, type Wanted } from './receive-options.ts';
 
 /** A message that was looked at, and is not taken. */
 export interface Front<T = unknown> {
@@ -78,16 +68,10 @@ export interface ReceivingHost {
 /** What was handed out and nobody has asked for. */
 export const unasked = new BusError('ABORTED', 'whoever asked for it has gone');
 
+/** How long a validator may take for `front()`, in milliseconds. */
+const checkTime = 10_000;
 /** How long a consumer that nobody asks is kept, in milliseconds. */
 const idleTime = 30_000;
-const day = 86_400_000;
-
-interface Wanted {
-  readonly timeout: number;
-  readonly attemptTimeout: number | undefined;
-  readonly signal: AbortSignal | undefined;
-  readonly newest: boolean;
-}
 
 /** `receive()`, `receiveLatest()` and `front()`: one consumer a mailbox, for everybody who asks. */
 export class Receiving {
@@ -106,7 +90,7 @@ export class Receiving {
     options: ReceiveOptions = {},
     handler?: Handler,
   ): Promise<ReceivedDelivery | null | boolean> {
-    const wanted = resolve(what, options);
+    const wanted = resolveReceive(what, options);
     if (handler !== undefined && typeof handler !== 'function') {
       throw new BusError('OPTION_INVALID', `${what}: the handler is ${describe(handler)}, not a function`);
     }
@@ -122,8 +106,19 @@ export class Receiving {
     return true;
   }
 
-  front(name: string): Promise<Front | null> {
-    return this.#host.source(name).front();
+  async front(name: string, options: FrontOptions = {}): Promise<Front | null> {
+    const { schema } = checkFront(options);
+    const found = await this.#host.source(name).front();
+    if (found === null || schema === undefined) return found;
+    const { message } = found;
+    try {
+      const checking = validated(schema, message.payload);
+      const checked = !(checking instanceof Promise) || (await within(this.#host.clock, checkTime, checking));
+      if (checked) return { ...found, message: fitting(message, await checking) };
+    } catch (error) {
+      throw refusedBy(message.topic, error);
+    }
+    throw new BusError('TIMEOUT', `the message at the front of '${name}' was not checked in ${checkTime} ms`);
   }
 
   /** Who waits is told; what is out has `timeout` milliseconds. */
@@ -214,6 +209,7 @@ class Puller {
 
   /** Its time is up: it goes unless it is about to get something. */
   async #late(waiter: Waiter): Promise<void> {
+    waiter.late = true;
     try {
       await this.#worker?.exhausted(() => this.#waiting.has(waiter));
     } catch (error) {
@@ -273,10 +269,48 @@ class Puller {
       outcome.resolve();
     };
     context.signal.addEventListener('abort', cut, { once: true });
-    const { attemptTimeout } = waiter.wanted;
+    const { attemptTimeout, schema } = waiter.wanted;
     if (attemptTimeout !== undefined) context.extend(attemptTimeout);
-    waiter.settle(delivery);
+    if (schema === undefined) waiter.settle(delivery);
+    else
+      void this.#check(waiter, delivery, schema, (fit) => new ReceivedDelivery(fit, context, outcome), outcome.promise);
     return outcome.promise;
+  }
+
+  /** Hands over what a schema makes of a message. When it does not fit, or the attempt is cut off, who waits goes on waiting. */
+  async #check(
+    waiter: Waiter,
+    delivery: ReceivedDelivery,
+    schema: StandardSchema,
+    made: (message: Message) => ReceivedDelivery,
+    cut: Promise<void>,
+  ): Promise<void> {
+    const { message } = delivery;
+    try {
+      const fit = await Promise.race([validated(schema, message.payload), cut]);
+      if (fit === undefined || !delivery.live) this.#again(waiter);
+      else if (this.#wants(waiter)) waiter.settle(made(fitting(message, fit)));
+      else delivery.nack(unasked);
+    } catch (error) {
+      this.#again(waiter);
+      delivery.nack(error);
+    }
+  }
+
+  /** It has got nothing so far. */
+  #again(waiter: Waiter): void {
+    if (!this.#wants(waiter)) return;
+    this.#waiting.add(waiter);
+    this.#demand();
+    if (waiter.late) void this.#late(waiter);
+  }
+
+  /** Whether somebody who is not among those that wait still does; who does not is told. */
+  #wants(waiter: Waiter): boolean {
+    const { signal } = waiter.wanted;
+    const error = this.#over ?? (signal?.aborted === true ? aborted(this.#source.name) : undefined);
+    if (error !== undefined) waiter.reject(error);
+    return error === undefined;
   }
 
   #end(error: BusError): void {
@@ -293,6 +327,8 @@ class Puller {
 class Waiter {
   readonly wanted: Wanted;
   readonly #outcome: Deferred<ReceivedDelivery | null> = deferred();
+  /** Its time is up. */
+  late = false;
   end: () => void = () => {};
 
   constructor(wanted: Wanted) {
@@ -312,24 +348,6 @@ class Waiter {
     this.end();
     this.#outcome.reject(error);
   }
-}
-
-function resolve(what: 'receive()' | 'receiveLatest()', options: ReceiveOptions): Wanted {
-  checkObject(`${what} options`, options);
-  checkKnown(what, options, ['timeout', 'attemptTimeout', 'signal']);
-  const { signal, attemptTimeout } = options;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new BusError('OPTION_INVALID', `${what}: signal ${describe(signal)} must be an AbortSignal`);
-  }
-  return {
-    timeout: checkNumber(`${what}: timeout`, options.timeout, 30_000, { min: 0, max: day }),
-    attemptTimeout:
-      attemptTimeout === undefined
-        ? undefined
-        : checkNumber(`${what}: attemptTimeout`, attemptTimeout, day, { min: 1, max: day }),
-    signal,
-    newest: what === 'receiveLatest()',
-  };
 }
 
 function checkSignal(signal: AbortSignal | undefined, name: string): void {

@@ -1,4 +1,4 @@
-import { Delivery, failureRecord, NotBegun, type Staged } from '../actors/delivery.ts';
+import { Delivery, failureKind, failureRecord, NotBegun, type Staged } from '../actors/delivery.ts';
 import type { FilterChain } from '../actors/filters.ts';
 import { Worker, type WorkerOptions } from '../actors/worker.ts';
 import { BusError, type ErrorCode, toError } from '../core/errors.ts';
@@ -14,6 +14,8 @@ export interface Settlement {
   readonly consumer: string;
   readonly number: number;
   readonly outcome: 'ack' | 'error' | 'permanent' | 'payload' | 'filtered' | 'back' | 'unseen';
+  /** Of a permanent failure: the payload does not fit the consumer's schema. */
+  readonly unfit?: boolean;
   readonly error?: { readonly name: string; readonly message: string };
   readonly staged?: readonly StagedRecord[];
 }
@@ -208,9 +210,11 @@ export class RemoteConsumer extends Worker implements Receiver {
     this.#inHand.delete(delivery);
     this.runner.release(delivery);
     this.#failed++;
-    const outcome = delivery.message.undecodable ? 'payload' : delivery.state === 'termed' ? 'permanent' : 'error';
+    const kind = failureKind(delivery, thrown);
     const { consumer } = this.#options;
-    this.#tell({ consumer, number: delivery.sequence, outcome, error: failureOf(thrown) });
+    const about = { consumer, number: delivery.sequence, error: failureOf(thrown) };
+    // An older home knows no unfit payloads: to it they are permanent failures.
+    this.#tell(kind === 'invalid' ? { ...about, outcome: 'permanent', unfit: true } : { ...about, outcome: kind });
     if (this.closing) this.checkClosing();
   }
 

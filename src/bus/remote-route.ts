@@ -4,10 +4,10 @@ import type { RetryPolicy } from '../core/retry.ts';
 import type { Pattern } from '../routing/pattern.ts';
 import type { SubscriptionEntry } from '../wire/frame.ts';
 import { Parcel } from '../wire/pack.ts';
+import { type GroupMember, standings } from './group-route.ts';
 import type { Link } from './link.ts';
 import { type Confirmation, Outbox, type OutboxEntry } from './outbox.ts';
-import type { Publication, Ticket } from './publication.ts';
-import type { Route } from './route.ts';
+import type { Listener, Ticket } from './publication.ts';
 
 /** What a remote route needs of its surroundings. */
 export interface RemoteHost {
@@ -38,7 +38,7 @@ function parcelOf(message: Message, origin: string): Parcel {
 }
 
 /** The way to a mailbox of another node. */
-export class RemoteRoute implements Route {
+export class RemoteRoute implements GroupMember {
   readonly subscription: string;
   readonly node: string;
   readonly pattern: Pattern;
@@ -46,7 +46,9 @@ export class RemoteRoute implements Route {
   readonly retry: Readonly<RetryPolicy>;
   readonly #host: RemoteHost;
   readonly #incarnation: string;
-  readonly #mailbox: string;
+  readonly group: string | undefined;
+  readonly local = false;
+  readonly mailbox: string;
   #outbox: Outbox | undefined;
 
   constructor(
@@ -61,7 +63,8 @@ export class RemoteRoute implements Route {
     this.pattern = pattern;
     this.retry = entry.retry;
     this.#incarnation = member.incarnation;
-    this.#mailbox = entry.id;
+    this.group = entry.group;
+    this.mailbox = entry.id;
   }
 
   get reachable(): boolean {
@@ -71,6 +74,11 @@ export class RemoteRoute implements Route {
   /** How many messages the home has not confirmed. */
   get unconfirmed(): number {
     return this.#outbox === undefined ? 0 : this.#outbox.unconfirmed;
+  }
+
+  standing(): number {
+    if (!this.reachable) return standings.away;
+    return this.#outbox === undefined || this.#outbox.flows ? standings.free : standings.busy;
   }
 
   hasRoom(_message: Message): boolean {
@@ -88,7 +96,7 @@ export class RemoteRoute implements Route {
     return false;
   }
 
-  publish(message: Message, publication: Publication): void {
+  publish(message: Message, publication: Listener): void {
     if (!this.reachable) {
       publication.unreachable(this);
       return;
@@ -135,7 +143,7 @@ export class RemoteRoute implements Route {
     if (this.#outbox !== undefined) return this.#outbox;
     const { node, origin } = this.#host;
     this.#outbox = new Outbox(
-      { target: this.node, incarnation: this.#incarnation, mailbox: this.#mailbox, source: node, origin },
+      { target: this.node, incarnation: this.#incarnation, mailbox: this.mailbox, source: node, origin },
       {
         path: () => {
           this.#host.wanted(this.node);
@@ -154,9 +162,9 @@ class RemoteTicket implements Ticket, Confirmation {
   readonly route: RemoteRoute;
   entry: OutboxEntry | undefined = undefined;
   readonly #outbox: Outbox;
-  readonly #publication: Publication;
+  readonly #publication: Listener;
 
-  constructor(route: RemoteRoute, outbox: Outbox, publication: Publication) {
+  constructor(route: RemoteRoute, outbox: Outbox, publication: Listener) {
     this.route = route;
     this.#outbox = outbox;
     this.#publication = publication;
@@ -167,7 +175,7 @@ class RemoteTicket implements Ticket, Confirmation {
   }
 
   refused(_entry: OutboxEntry, code: ErrorCode): void {
-    if (code === 'NOT_FOUND') this.#publication.unreachable(this.route, this);
+    if (code === 'NOT_FOUND') this.#publication.gone(this.route, this);
     else this.#publication.failed(this.route, code, this);
   }
 

@@ -9,6 +9,7 @@ import type { DurableEntry, SubscriptionEntry } from '../wire/frame.ts';
 import type { DurableOutbox } from './durable-outbox.ts';
 import { type DurableRemoteHost, DurableRemoteRoute } from './durable-remote-route.ts';
 import type { DurableOutboxHost } from './durable-row.ts';
+import type { Groups } from './groups.ts';
 import { type RemoteHost, RemoteRoute } from './remote-route.ts';
 import type { Route } from './route.ts';
 
@@ -17,6 +18,7 @@ export interface RemoteRoutesHost extends RemoteHost {
   readonly events: EventHub;
   readonly log: Logger;
   readonly router: Router<Route>;
+  readonly groups: Groups;
   /** A node has gone for good. */
   gone(node: string, incarnation: string): void;
   /** A node can be reached, for the first time or again. */
@@ -151,7 +153,7 @@ export class RemoteRoutes implements RegistryListener {
     const routes = this.#byNode.get(node) ?? new Map<string, RemoteRoute>();
     this.#byNode.set(node, routes);
     routes.set(entry.id, route);
-    this.#host.router.add(route.pattern, route);
+    this.#host.groups.add(route);
     this.#host.events.emit({ type: 'subscription.added', subscription: entry.name, node, pattern: route.pattern.text });
   }
 
@@ -159,7 +161,7 @@ export class RemoteRoutes implements RegistryListener {
     const route = this.#byNode.get(node)?.get(entry.id);
     if (route === undefined) return;
     this.#byNode.get(node)?.delete(entry.id);
-    this.#host.router.remove(route.pattern, route);
+    this.#host.groups.remove(route);
     route.close();
     this.#host.events.emit({ type: 'subscription.removed', subscription: entry.name, node });
   }

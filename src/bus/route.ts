@@ -25,6 +25,10 @@ export interface DeadlineKeeper {
 export interface Route extends Destination {
   readonly pattern: Pattern;
   readonly retry: Readonly<RetryPolicy>;
+  /** Which group's member it is. */
+  readonly group?: string | undefined;
+  /** Of a group: every one of its members. */
+  readonly members?: readonly Route[];
   /** Set when the mailbox is durable. */
   readonly durable: DurableTarget | undefined;
   /** Whether the mailbox can be reached now. */

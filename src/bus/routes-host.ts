@@ -18,7 +18,7 @@ export interface Ways {
 
 /** Everything that the routes to other nodes need. */
 export function routesHost(host: NetworkHost, ways: Ways): RemoteRoutesHost {
-  const { options, incarnation, events, log, router, admin, spools } = host;
+  const { options, incarnation, events, log, router, groups, admin, spools } = host;
   const { clock, node } = options;
   const origin = originOf(incarnation);
   return {
@@ -27,6 +27,7 @@ export function routesHost(host: NetworkHost, ways: Ways): RemoteRoutesHost {
     events,
     log,
     router,
+    groups,
     path: (target) => ways.path(target),
     wanted: (target) => ways.wanted(target),
     freshNumber: () => ways.freshNumber(),

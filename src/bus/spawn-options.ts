@@ -29,7 +29,7 @@ export interface SpawnOptions
   pattern?: PatternInput;
   /** What a node must be able to do: a value that a capability has to be, or `{ gte, lte, in, exists }`. @default anything */
   where?: Readonly<Record<string, Condition>>;
-  /** How many of it run. Of a durable one they share its mailbox. @default 1 */
+  /** How many of it run: one of them gets each message. Of a durable one they share its mailbox; otherwise they are a group. @default 1 */
   instances?: number;
   /** At most one instance for each node (`'node'`), or for each value of the capability of that name. @default no such rule */
   spread?: string;
@@ -114,11 +114,6 @@ export function resolveSpawn(
     for (const what of ['durable', ...ofMailbox, ...ofConsumer] as const) {
       if (options[what] !== undefined) throw new BusError('OPTION_INVALID', `'${what}' goes only with a pattern`);
     }
-  } else if (instances > 1 && !durable) {
-    throw new BusError(
-      'OPTION_INVALID',
-      `${instances} instances share their messages only with durable: true; without it, spawn each under a name of its own`,
-    );
   }
   const given = Object.fromEntries([...ofMailbox, ...ofConsumer].map((what) => [what, options[what]]));
   const subscription = resolveSubscription({ ...given, ...(durable ? { durable, name } : {}) });

@@ -7,6 +7,7 @@ import type { LinkStatus, MemberStatus } from './member-status.ts';
 import type { Network } from './network.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { RefusalCounts } from './refusals.ts';
+import type { Route } from './route.ts';
 import type { SpoolStatus } from './spools.ts';
 import { bytesOf } from './store-source.ts';
 import type { Storehouse } from './storehouse.ts';
@@ -58,7 +59,34 @@ export interface StoreStatus {
 /** Where a topic would go. */
 export interface Explanation {
   topic: string;
-  routes: { subscription: string; node: string; pattern: string; reachable: boolean; retry: RetryPolicy }[];
+  /** Of those that have one `group` and one pattern, one gets each message. */
+  routes: {
+    subscription: string;
+    node: string;
+    pattern: string;
+    group?: string;
+    reachable: boolean;
+    retry: RetryPolicy;
+  }[];
+}
+
+/** Where a topic goes by these routes. */
+export function explained(topic: string, routes: readonly Route[]): Explanation {
+  return {
+    topic,
+    routes: routes.flatMap(membersOf).map(({ subscription, node, pattern, group, reachable, retry }) => ({
+      subscription,
+      node,
+      pattern: pattern.text,
+      ...(group !== undefined && { group }),
+      reachable,
+      retry: { ...retry },
+    })),
+  };
+}
+
+function membersOf(route: Route): readonly Route[] {
+  return route.members ?? [route];
 }
 
 /** A durable mailbox on its home. */

@@ -7,10 +7,11 @@ import { checkChoice, checkFlag, checkKnown, checkNumber, checkObject } from '..
 import { BusError, describe } from '../core/errors.ts';
 import { defaultOutage, type OutagePolicy } from '../core/outage.ts';
 import { defaultRetry, type RetryPolicy } from '../core/retry.ts';
+import { checkSchema, type StandardSchema } from '../core/schema.ts';
 import { checkName } from '../core/topic.ts';
 
 /** What `subscribe()` and `consume()` take beside pattern and handler. */
-export interface SubscriptionOptions {
+export interface SubscriptionOptions<T = unknown> {
   /** Unique within the node: `[A-Za-z0-9_.-]{1,128}`. @default 'sub-1', 'sub-2', ... */
   name?: string;
   /**
@@ -35,6 +36,11 @@ export interface SubscriptionOptions {
   latestOnly?: boolean | 'topic';
   /** A message has to pass all of them: `maxSize()`, `minPeriod()`, and functions that see the message. @default none */
   filters?: readonly Filter[];
+  /**
+   * Shares its messages with all subscriptions in memory that have this group and this pattern, on any node of the service's: one
+   * of them gets each, those of the publisher's node first. Durable ones share by their name. @default none
+   */
+  group?: string;
   /** How many messages are handled at a time. @default 1 */
   concurrency?: number;
   /**
@@ -44,6 +50,11 @@ export interface SubscriptionOptions {
   credit?: number;
   /** How long an attempt may take, in milliseconds. @default 30_000 */
   timeout?: number;
+  /**
+   * Any validator that implements Standard Schema: the handler gets what it makes of each payload; what does not fit becomes a
+   * dead letter at once, with the reason `invalid`. A subscription by a `topic()` has that one's. @default none
+   */
+  schema?: StandardSchema<unknown, T>;
 }
 
 /** The options with every default filled in. */
@@ -62,6 +73,8 @@ export interface ResolvedSubscription {
   readonly limits: Readonly<MailboxLimits>;
   readonly concurrency: number;
   readonly timeout: number;
+  readonly schema: StandardSchema | undefined;
+  readonly group: string | undefined;
   /** Of an instance of a placement: whose place it takes at the mailbox. */
   readonly fence?: Fence;
 }
@@ -79,11 +92,9 @@ const known = [
   'concurrency',
   'credit',
   'timeout',
+  'schema',
+  'group',
 ];
-const later = {
-  schema: 'typed topics come in a later version',
-  group: 'groups come in a later version',
-};
 const overflows: readonly Overflow[] = ['block', 'reject', 'drop-oldest', 'drop-newest'];
 const durabilities: readonly Durability[] = ['fsync', 'os'];
 const day = 86_400_000;
@@ -93,7 +104,7 @@ const longest = { min: 1, max: 3650 * day };
 /** Checks what the user gave and fills in the defaults. @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`. */
 export function resolveSubscription(options: SubscriptionOptions = {}): ResolvedSubscription {
   checkObject('subscription options', options);
-  checkKnown('subscription options', options, known, later);
+  checkKnown('subscription options', options, known);
   const { durable = false, update = false } = options;
   checkFlag('durable', durable);
   checkFlag('update', update);
@@ -105,6 +116,12 @@ export function resolveSubscription(options: SubscriptionOptions = {}): Resolved
       if (options[name] !== undefined) throw new BusError('OPTION_INVALID', `'${name}' goes only with durable: true`);
     }
   }
+  if (options.group !== undefined) {
+    if (durable)
+      throw new BusError('OPTION_INVALID', "'group' does not go with durable: true: who says its name shares it");
+    checkName('group', options.group);
+  }
+  if (options.schema !== undefined) checkSchema('subscription options', options.schema);
   return {
     name: options.name,
     durable,
@@ -123,6 +140,8 @@ export function resolveSubscription(options: SubscriptionOptions = {}): Resolved
     limits: resolveLimits(options.limits, durable),
     concurrency: checkNumber('concurrency', options.concurrency, 1, { min: 1, max: 1_000_000 }),
     timeout: checkNumber('timeout', options.timeout, 30_000, { min: 1, max: day }),
+    schema: options.schema,
+    group: options.group,
   };
 }
 

@@ -1,3 +1,4 @@
+import { checkedHandler } from '../actors/checked-handler.ts';
 import type { DeadLetters, Replay } from '../actors/dead-letters.ts';
 import type { Fence } from '../actors/fences.ts';
 import type { Nursery } from '../actors/nursery.ts';
@@ -11,13 +12,14 @@ import type { EventHub } from '../core/events.ts';
 import { hexOf } from '../core/hex.ts';
 import type { SubscriptionState } from '../core/lifecycle.ts';
 import type { Logger } from '../core/log.ts';
+import type { StandardSchema } from '../core/schema.ts';
 import { compilePattern, type PatternInput } from '../routing/pattern.ts';
-import type { Router } from '../routing/router.ts';
+import { Topic } from '../routing/typed-topic.ts';
 import type { SubscriptionEntry } from '../wire/frame.ts';
 import type { Durables } from './durables.ts';
+import type { Groups } from './groups.ts';
 import { LocalRoute } from './local-route.ts';
 import type { Publisher } from './publisher.ts';
-import type { Route } from './route.ts';
 import { Subscription } from './subscription.ts';
 import { resolveSubscription, type SubscriptionOptions } from './subscription-options.ts';
 
@@ -28,7 +30,8 @@ export interface SubscriptionsHost {
   readonly clock: Clock;
   readonly log: Logger;
   readonly events: EventHub;
-  readonly router: Router<Route>;
+  readonly groups: Groups;
+  readonly service: string;
   readonly deadLetters: DeadLetters;
   readonly durables: Durables;
   readonly publisher: Publisher;
@@ -43,6 +46,8 @@ export interface SubscriptionsHost {
 export interface SubscriptionStatus extends SubscriptionStats {
   name: string;
   pattern: string;
+  /** `<service>/<group>`; of the instances of a placement `$spawn/<placement>`. */
+  group?: string;
   state: SubscriptionState;
   concurrency: number;
   overflow: string;
@@ -89,17 +94,19 @@ export class Subscriptions {
   }
 
   /**
-   * @param suggested the name when none is given and it is free; `fence` whose place it takes at a durable mailbox.
+   * @param suggested the name when none is given and it is free; `fence` whose place it takes at a durable mailbox; `group` the
+   *   full name of a group that is not the user's.
    * @throws {BusError} `PATTERN_INVALID`, `OPTION_INVALID`, `NAME_INVALID`, `NAME_TAKEN`.
    */
   async create(
-    input: PatternInput,
-    handler: Handler | null,
+    input: PatternInput | Topic,
+    given: Handler | null,
     options?: SubscriptionOptions,
-    { suggested, fence }: { suggested?: string; fence?: Fence } = {},
+    { suggested, fence, group }: { suggested?: string; fence?: Fence; group?: string | undefined } = {},
   ): Promise<Subscription> {
-    const pattern = compilePattern(input);
+    const pattern = input instanceof Topic ? input.pattern : compilePattern(input);
     const resolved = resolveSubscription(options);
+    const handler = checked(input, resolved.schema, given);
     if (resolved.durable && (handler === null || typeof handler === 'function')) {
       return this.#host.durables.create(pattern, handler, fence === undefined ? resolved : { ...resolved, fence });
     }
@@ -109,8 +116,8 @@ export class Subscriptions {
         `the handler of ${describe(pattern.text)} is ${describe(handler)}, not a function`,
       );
     }
-    const { name: given, ...rest } = resolved;
-    const name = given ?? this.#freeName(suggested);
+    const { name: asked, group: own, ...rest } = resolved;
+    const name = asked ?? this.#freeName(suggested);
     if (this.#byName.has(name)) {
       throw new BusError(
         'NAME_TAKEN',
@@ -140,9 +147,12 @@ export class Subscriptions {
       publishStaged: (messages) => publisher.publishStaged(messages),
     });
     const handle = new Subscription(subscriber, pattern, (timeout) => this.#end(name, timeout));
+    // As a durable name it belongs to the service, so that two services do not share their messages by accident.
+    const shared = own === undefined ? group : `${this.#host.service}/${own}`;
+    const route = new LocalRoute(subscriber, pattern, shared);
     const entry: Entry = {
       subscriber,
-      route: new LocalRoute(subscriber, pattern),
+      route,
       handle,
       part: undefined,
       closing: undefined,
@@ -168,10 +178,10 @@ export class Subscriptions {
     }
     this.#byMailbox.set(mailboxId, subscriber);
     subscriber.attach(part);
-    this.#host.router.add(pattern, entry.route);
+    this.#host.groups.add(route);
     events.emit({ type: 'subscription.added', subscription: name, node, pattern: pattern.text });
     await this.#host.announce(
-      [{ id: mailboxId, name, pattern: pattern.toWire(), retry: subscriber.options.retry }],
+      [{ id: mailboxId, name, pattern: pattern.toWire(), ...(shared && { group: shared }), retry: rest.retry }],
       [],
     );
     return handle;
@@ -201,8 +211,7 @@ export class Subscriptions {
   /** Stops taking messages and waits for running handlers, in all subscriptions at a time. */
   async close(timeout: number): Promise<void> {
     this.#closing = true;
-    const { router } = this.#host;
-    for (const { route } of this.#byName.values()) router.remove(route.pattern, route);
+    for (const { route } of this.#byName.values()) this.#host.groups.remove(route);
     await Promise.all([...this.#byName.values()].map(({ subscriber }) => subscriber.close(timeout)));
   }
 
@@ -210,6 +219,7 @@ export class Subscriptions {
     return [...this.#byName.values()].map(({ subscriber, route }) => ({
       name: subscriber.name,
       pattern: route.pattern.text,
+      ...(route.group !== undefined && { group: route.group }),
       state: subscriber.state,
       concurrency: subscriber.options.concurrency,
       overflow: subscriber.options.limits.overflow,
@@ -226,8 +236,8 @@ export class Subscriptions {
   }
 
   async #close(name: string, { subscriber, route, part }: Entry, timeout: number): Promise<void> {
-    const { router, events, node } = this.#host;
-    router.remove(route.pattern, route);
+    const { groups, events, node } = this.#host;
+    groups.remove(route);
     const told = this.#host.announce([], [subscriber.mailboxId]);
     await subscriber.close(timeout);
     await (await part?.catch(() => undefined))?.stop();
@@ -246,4 +256,22 @@ export class Subscriptions {
     while (this.#byName.has(name));
     return name;
   }
+}
+
+/** A handler that applies the schema of its topic, or of its options. @throws {BusError} `OPTION_INVALID`. */
+function checked(
+  input: PatternInput | Topic,
+  asked: StandardSchema | undefined,
+  handler: Handler | null,
+): Handler | null {
+  const schema = input instanceof Topic ? input.schema : asked;
+  if (schema === undefined) return handler;
+  if (schema !== (asked ?? schema)) {
+    throw new BusError('OPTION_INVALID', `topic '${input}' has a schema: leave the option 'schema' out`);
+  }
+  if (typeof handler === 'function') return checkedHandler(schema, handler);
+  if (asked !== undefined && handler === null) {
+    throw new BusError('OPTION_INVALID', "'schema' goes only with a handler: what only collects looks into no payload");
+  }
+  return handler;
 }

@@ -16,6 +16,7 @@ import { Router } from '../routing/router.ts';
 import type { PlacementEntry } from '../wire/placement-entry.ts';
 import { answerDeadLetters } from './dead-letter-requests.ts';
 import type { WirePattern } from './definition.ts';
+import { Groups } from './groups.ts';
 import { MailboxControl } from './mailbox-control.ts';
 import { Network } from './network.ts';
 import type { OpenedStore } from './opened-store.ts';
@@ -42,6 +43,7 @@ export class Wiring {
   readonly lifecycle = new Lifecycle<BusState>('bus', busTransitions, 'starting');
   readonly events: EventHub;
   readonly router = new Router<Route>();
+  readonly #groups = new Groups(this.router);
   readonly publisher: Publisher;
   readonly subscriptions: Subscriptions;
   readonly storehouse: Storehouse;
@@ -71,7 +73,7 @@ export class Wiring {
     this.#opened = opened;
     this.#supervisor = new Supervisor({ runtime, clock, log, giveUp: (error, path) => this.#failed(error, path) });
     const factory = new MessageFactory(clock, node, originOf(incarnation), limits.payload);
-    this.publisher = new Publisher(clock, this.router, factory);
+    this.publisher = new Publisher(clock, this.router, factory, () => this.check());
     this.placing = new Placing({
       options,
       incarnation,
@@ -97,7 +99,8 @@ export class Wiring {
       clock,
       log,
       events: this.events,
-      router: this.router,
+      groups: this.#groups,
+      service: options.service,
       deadLetters,
       durables,
       publisher: this.publisher,
@@ -154,6 +157,7 @@ export class Wiring {
         events: this.events,
         log,
         router: this.router,
+        groups: this.#groups,
         admin,
         spools,
         stored: opened.lasting,
@@ -304,7 +308,10 @@ export class Wiring {
     const { durable } = spec;
     const options = durable === undefined ? { name: `${name}.${instance}` } : { name: durable, durable: true };
     const fence = { key: keyOf(id, instance), generation };
-    const subscription = await this.subscriptions.create(pattern, handler, { ...spec.options, ...options }, { fence });
+    // In memory several instances share their messages as a group, under a name that no service can have.
+    const group = durable === undefined && spec.instances > 1 ? `$spawn/${name}` : undefined;
+    const given = { ...spec.options, ...options };
+    const subscription = await this.subscriptions.create(pattern, handler, given, { fence, group });
     return {
       pause: () => subscription.pause(),
       resume: () => subscription.resume(),

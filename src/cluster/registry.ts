@@ -167,10 +167,12 @@ export function emptyFrame(): Room {
  */
 export function fitting(entries: readonly SubscriptionEntry[], room: Room = emptyFrame()): number {
   for (let i = 0; i < entries.length; i++) {
-    const { id, name, pattern } = entries[i] as SubscriptionEntry; // i < length
+    const { id, name, pattern, group = '' } = entries[i] as SubscriptionEntry; // i < length
     // A unit takes up to three bytes.
     const bytes =
-      3 * (id.length + name.length + pattern.kind.length + pattern.source.length + pattern.flags.length) + 128;
+      3 *
+        (id.length + name.length + group.length + pattern.kind.length + pattern.source.length + pattern.flags.length) +
+      128;
     if (room.entries < 1 || (bytes > room.bytes && room.bytes < batch.bytes)) return i;
     room.entries--;
     room.bytes -= bytes;

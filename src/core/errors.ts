@@ -45,6 +45,16 @@ export interface BusErrorDetails {
   results?: readonly (Receipt | BusError)[];
   /** Why something cannot run on a node, by node. */
   reasons?: Readonly<Record<string, string>>;
+  /** Why a payload does not fit the schema of its topic. */
+  issues?: readonly SchemaIssue[];
+}
+
+/** One reason why a payload does not fit a schema. */
+export interface SchemaIssue {
+  /** Where, as in `payload.items[3].price`. */
+  readonly path: string;
+  /** What the validator says. */
+  readonly message: string;
 }
 
 /** Why one route of a publish did not take the message. */
@@ -88,6 +98,8 @@ export class BusError extends Error {
   declare readonly results?: readonly (Receipt | BusError)[];
   /** On `UNPLACEABLE`: why not, by node. */
   declare readonly reasons?: Readonly<Record<string, string>>;
+  /** On `PAYLOAD_INVALID` by a schema: the first 20 reasons. */
+  declare readonly issues?: readonly SchemaIssue[];
 
   constructor(code: ErrorCode, message: string, details: BusErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -97,6 +109,7 @@ export class BusError extends Error {
     if (details.failures !== undefined) this.failures = details.failures;
     if (details.results !== undefined) this.results = details.results;
     if (details.reasons !== undefined) this.reasons = details.reasons;
+    if (details.issues !== undefined) this.issues = details.issues;
   }
 }
 
@@ -109,6 +122,17 @@ export class PermanentError extends Error {
   override readonly name: string = 'PermanentError';
 }
 
+/** A payload does not fit the schema of its consumer: no attempt will ever succeed. */
+export class SchemaError extends PermanentError {
+  override readonly name = 'SchemaError';
+  readonly issues: readonly SchemaIssue[];
+
+  constructor(message: string, issues: readonly SchemaIssue[]) {
+    super(message);
+    this.issues = issues;
+  }
+}
+
 /** Any thrown value as an `Error`, so that what is stored and logged has a name and a message. */
 export function toError(thrown: unknown): Error {
   if (isA(Error, thrown)) return thrown;
@@ -118,6 +142,11 @@ export function toError(thrown: unknown): Error {
 /** Whether a handler has said that no attempt will ever succeed. */
 export function isPermanent(thrown: unknown): boolean {
   return isA(PermanentError, thrown);
+}
+
+/** Whether a handler was not called because the payload does not fit. */
+export function isUnfit(thrown: unknown): boolean {
+  return isA(SchemaError, thrown);
 }
 
 /** `instanceof`, for values that may not want to be asked: a Proxy can throw. */

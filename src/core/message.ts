@@ -95,6 +95,12 @@ export class Message<T = unknown> {
     return this.#payload as T; // set by the constructor or just above
   }
 
+  /** @internal The same message with what a schema has made of its payload. */
+  withPayload<U>(payload: U): Message<U> {
+    const { topic, headers, key, publishedAt, source, size, origin, number } = this;
+    return new Message(topic, payload, headers, key, publishedAt, source, size, origin, number, undefined, undefined);
+  }
+
   /** @internal The encoded payload, made at most once however many mailboxes and links it goes to. */
   bytes(encode: (payload: unknown) => Uint8Array): Uint8Array {
     this.#bytes ??= encode(this.#payload);

@@ -31,6 +31,8 @@ export type DeadReason =
   | 'permanent'
   /** It cannot be decoded. */
   | 'payload'
+  /** It does not fit the schema of its consumer. */
+  | 'invalid'
   /** Every attempt ended with the process that made it. */
   | 'crash'
   /** Its time to live was over. */

@@ -7,6 +7,8 @@ import { checkExtension } from '../core/extension.ts';
 import type { Logger } from '../core/log.ts';
 import { Message } from '../core/message.ts';
 import { measurePayload } from '../core/payload.ts';
+import { checkPayload, type Destination, nameOf } from '../routing/typed-topic.ts';
+import { checkedActor } from './checked-actor.ts';
 import type { ActorContext, HandlerActor, Kind } from './kinds.ts';
 import { type About, carry, type FromProcess, type Level, type ToProcess, unpack } from './pipe.ts';
 
@@ -46,10 +48,13 @@ function say(said: FromProcess): void {
 
 async function publish(
   call: number | undefined,
-  topic: string,
+  to: Destination,
   payload: unknown,
   options: StagedOptions | undefined,
 ): Promise<unknown> {
+  const checking = checkPayload(to, payload);
+  if (checking !== undefined) await checking;
+  const topic = nameOf(to);
   measurePayload(payload, Number.POSITIVE_INFINITY); // what may not be published may not be what arrives there either
   const request = ++requested;
   const answer = deferred<unknown>();
@@ -132,7 +137,7 @@ class PipeContext implements Context {
     return new PipeLog(this.#call);
   }
 
-  publish(topic: string, payload: unknown, options?: StagedOptions): Promise<void> {
+  publish(topic: Destination, payload: unknown, options?: StagedOptions): Promise<void> {
     const staged = publish(this.#call, topic, payload, options).then(() => undefined);
     this.#staging.add(staged);
     const answered = (): void => void this.#staging.delete(staged);
@@ -161,11 +166,12 @@ async function start(module: string, about: About): Promise<void> {
   };
   const { default: kind } = (await import(module)) as { default?: Kind };
   if (typeof kind !== 'function') throw new BusError('OPTION_INVALID', `${module} does not export a kind by default`);
-  actor = await kind(context);
-  if (typeof actor !== 'object' || actor === null) {
+  const made = await kind(context);
+  if (typeof made !== 'object' || made === null) {
     throw new BusError('OPTION_INVALID', `the kind '${about.kind}' of ${module} made no object`);
   }
-  const has = (method: keyof HandlerActor): boolean => typeof actor[method] === 'function';
+  actor = checkedActor(about.kind, made);
+  const has = (method: Exclude<keyof HandlerActor, 'schema'>): boolean => typeof actor[method] === 'function';
   const abilities = {
     onStart: has('onStart'),
     onMessage: has('onMessage'),

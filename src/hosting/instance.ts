@@ -9,6 +9,7 @@ import type { Logger } from '../core/log.ts';
 import type { Message } from '../core/message.ts';
 import { within } from '../core/within.ts';
 import type { InstanceReport, PlacementEntry } from '../wire/placement-entry.ts';
+import { checkedActor } from './checked-actor.ts';
 import { ProcessEnded } from './ended.ts';
 import type { ActorContext, HandlerActor, Kind } from './kinds.ts';
 
@@ -212,10 +213,11 @@ export class Instance {
     const check = (): void => {
       if (life.signal.aborted) throw this.#fault ?? life.signal.reason;
     };
-    const actor = await this.#kind(this.#context());
-    if (typeof actor !== 'object' || actor === null) {
-      throw new BusError('OPTION_INVALID', `the kind '${spec.kind}' made ${describe(actor)}, not an object`);
+    const made = await this.#kind(this.#context());
+    if (typeof made !== 'object' || made === null) {
+      throw new BusError('OPTION_INVALID', `the kind '${spec.kind}' made ${describe(made)}, not an object`);
     }
+    const actor = checkedActor(spec.kind, made);
     if (spec.pattern !== undefined && typeof actor.onMessage !== 'function') {
       throw new BusError(
         'OPTION_INVALID',

@@ -2,10 +2,17 @@ import type { Context, StagedOptions } from '../actors/delivery.ts';
 import { BusError, describe, type Receipt } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Message } from '../core/message.ts';
+import type { StandardSchema } from '../core/schema.ts';
 import { checkName } from '../core/topic.ts';
+import type { Destination, PayloadFor } from '../routing/typed-topic.ts';
 
 /** What an instance of a kind can do. Every member may be left out. */
 export interface HandlerActor<T = unknown> {
+  /**
+   * Any validator that implements Standard Schema: `onMessage` gets what it makes of each payload; what does not fit becomes a
+   * dead letter at once, with the reason `invalid`. @default none
+   */
+  readonly schema?: StandardSchema<unknown, T>;
   /** Before its first message. What it throws fails the instance. */
   onStart?(): unknown;
   /** One message: returning or resolving acknowledges it; throwing or rejecting has it tried again. */
@@ -37,7 +44,7 @@ export interface ActorContext {
   /** Aborted when the instance ends, for whatever reason. */
   readonly signal: AbortSignal;
   /** Publishes in the name of this node, as `bus.publish()`; within `onMessage` the message's own context stages. */
-  publish(topic: string, payload: unknown, options?: StagedOptions): Promise<Receipt>;
+  publish<D extends Destination>(topic: D, payload: PayloadFor<D>, options?: StagedOptions): Promise<Receipt>;
   /** Gives this instance up: a fresh one takes its place, unless the placement says `restart: false`. */
   fail(error: unknown): void;
   /** @internal How long an attempt may take, in milliseconds. */
@@ -45,7 +52,7 @@ export interface ActorContext {
 }
 
 /** Makes an instance. Called anew at every start: what it keeps is its own. */
-export type Kind = (context: ActorContext) => HandlerActor | Promise<HandlerActor>;
+export type Kind<T = unknown> = (context: ActorContext) => HandlerActor<T> | Promise<HandlerActor<T>>;
 
 /** A kind that a file makes. */
 export interface ModuleKind {
@@ -90,9 +97,9 @@ export class Kinds {
    * @throws {BusError} `NAME_INVALID`, `NAME_TAKEN`, `OPTION_INVALID`, also for a file that does not exist.
    * @example bus.handlers.define('resize', { module: './resize.js', memory: 256 })
    */
-  define(name: string, kind: Kind | ModuleKind): void {
+  define<T = unknown>(name: string, kind: Kind<T> | ModuleKind): void {
     checkName('kind', name);
-    const made = typeof kind === 'function' ? kind : this.#make(name, kind);
+    const made = typeof kind === 'function' ? (kind as Kind) : this.#make(name, kind);
     if (this.#byName.has(name)) throw new BusError('NAME_TAKEN', `this node defines the kind '${name}' already`);
     this.#byName.set(name, made);
     this.#changed();

@@ -6,6 +6,8 @@ import {
   errorCodes,
   isPermanent,
   PermanentError,
+  SchemaError,
+  type SchemaIssue,
   toError,
 } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
@@ -18,6 +20,8 @@ export interface Failure {
   readonly stack?: string;
   readonly code?: ErrorCode;
   readonly permanent?: boolean;
+  /** The payload of a message did not fit. */
+  readonly issues?: readonly SchemaIssue[];
   readonly details?: BusErrorDetails;
 }
 
@@ -96,21 +100,29 @@ export function carry(thrown: unknown): Failure {
   const { name, message, stack } = error;
   const failure = { name: String(name), message: String(message), ...(typeof stack === 'string' && { stack }) };
   if (error instanceof BusError) {
-    const { code, receipt, failures, reasons } = error;
-    const details = { ...(receipt && { receipt }), ...(failures && { failures }), ...(reasons && { reasons }) };
+    const { code, receipt, failures, reasons, issues } = error;
+    const details = {
+      ...(receipt && { receipt }),
+      ...(failures && { failures }),
+      ...(reasons && { reasons }),
+      ...(issues && { issues }),
+    };
     return { ...failure, code, details };
   }
+  if (error instanceof SchemaError) return { ...failure, issues: error.issues };
   return isPermanent(error) ? { ...failure, permanent: true } : failure;
 }
 
 /** The error that has travelled: of the same name and text, and, of those of the bus, of the same class. */
-export function unpack({ name, message, stack, code, permanent, details }: Failure): Error {
+export function unpack({ name, message, stack, code, permanent, issues, details }: Failure): Error {
   const error =
     code !== undefined && code in errorCodes
       ? new BusError(code, message, details)
-      : permanent === true
-        ? new PermanentError(message)
-        : new Error(message);
+      : issues !== undefined
+        ? new SchemaError(message, issues)
+        : permanent === true
+          ? new PermanentError(message)
+          : new Error(message);
   if (error.name !== name) Object.defineProperty(error, 'name', { value: name });
   if (stack !== undefined) error.stack = stack;
   return error;

@@ -26,6 +26,7 @@ const subscription = shapeOf({
   id: text,
   name: text,
   pattern,
+  group: optional(text),
   retry,
 });
 /** What must stand in what a node knows of a durable subscription. */

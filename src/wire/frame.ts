@@ -73,6 +73,8 @@ export interface SubscriptionEntry {
   readonly id: string;
   readonly name: string;
   readonly pattern: PatternEntry;
+  /** Of those that have the same group and pattern, anywhere, one gets each message; none: it gets every one. */
+  readonly group?: string;
   readonly retry: {
     readonly attempts: number;
     readonly delay: number;

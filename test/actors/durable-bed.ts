@@ -87,7 +87,7 @@ export class Life {
     });
     this.admin.join(this.deadLetters);
     this.factory = new MessageFactory(clock, 'here', `o${seed}`, 2 ** 20);
-    const publisher = new Publisher(clock, router, this.factory);
+    const publisher = new Publisher(clock, router, this.factory, () => {});
     this.steps = new Steps(publisher);
     this.mailboxes = new Mailboxes({
       node: 'here',

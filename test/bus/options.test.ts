@@ -445,18 +445,22 @@ describe('subscribe()', () => {
     }
   });
 
-  test('what a later version adds is refused by its name; what never existed, with the nearest one', async (t) => {
+  test('a group is a name, and not of a durable subscription', async (t) => {
     const { bus } = await world(t);
-    for (const name of ['group', 'schema']) {
+    for (const group of ['', 'a b', 'other/workers', 5, true]) {
       await assert.rejects(
-        bus.subscribe('t', () => {}, { [name]: true } as SubscriptionOptions),
-        refusal('OPTION_INVALID', `'${name}' is not available yet`),
-      );
-      await assert.rejects(
-        bus.consume('t', { [name]: true } as SubscriptionOptions).ready,
-        refusal('OPTION_INVALID', `'${name}' is not available yet`),
+        bus.subscribe('t', () => {}, { group } as SubscriptionOptions),
+        refusal('NAME_INVALID', 'group'),
       );
     }
+    await assert.rejects(
+      bus.consume('t', { name: 'x', durable: true, group: 'workers' }).ready,
+      refusal('OPTION_INVALID', "'group' does not go with durable: true"),
+    );
+  });
+
+  test('what does not exist is refused, with the nearest name', async (t) => {
+    const { bus } = await world(t);
     await assert.rejects(
       bus.subscribe('t', () => {}, { concurency: 2 } as SubscriptionOptions),
       refusal('OPTION_INVALID', "'concurency'", "did you mean 'concurrency'?"),

@@ -114,6 +114,13 @@ for (const [title, newLeader] of [
     assert.deepEqual(await leaf.ask('receive', 'fetched-lead'), ['fetched.lead']);
     assert.deepEqual(await lead.ask('receive', 'fetched-leaf'), ['fetched.leaf']);
 
+    // Members of a group are one route to this build, and each its own to the previous one, which knows of no groups.
+    const fresh = newLeader ? kin : leaf;
+    for (const name of ['one', 'two']) await fresh.ask('subscribe', 'shared', name, { group: 'workers' });
+    assert.equal((await fresh.ask('publish', 'shared', 0)).matched, 1);
+    assert.equal((await (newLeader ? leaf : kin).ask('publish', 'shared', 1)).matched, 2);
+    assert.equal((await lead.ask('publish', 'shared', 2)).matched, newLeader ? 1 : 2);
+
     // Requests.
     assert.equal((await leaf.ask('status', 'lead')).role, 'leader');
     assert.deepEqual((await lead.ask('status', 'leaf')).mailboxes.map(({ name }) => name).sort(), [

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { ReceivedDelivery, ReceiveOptions } from '../../src/bus/receiving.ts';
+import type { ReceiveOptions } from '../../src/bus/receive-options.ts';
+import type { ReceivedDelivery } from '../../src/bus/receiving.ts';
 import { outcomeOf, refusal } from '../core/testbed.ts';
 import { DurableWorld } from './durable-world.ts';
 

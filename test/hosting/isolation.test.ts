@@ -235,6 +235,18 @@ describe('a handler actor in a process of its own', { timeout: 120_000 }, () => 
     ]);
   });
 
+  test('its schema and its typed topics are checked in its process', async (t) => {
+    const { bus, on, run, letters } = await bed(t);
+    const notes = await on('seen');
+    await run('typed');
+    await bus.publish('go', { sum: 1 });
+    await bus.publish('go', { sum: '2' });
+    const [letter] = await letters(1);
+    assert.match(letter ?? '', /^invalid 1 SchemaError: it does not fit its schema: payload\.sum: /);
+    await notes.until(({ length }) => length === 2);
+    assert.deepEqual(notes.all, [{ sum: 2 }, { sum: 0, refused: true }]);
+  });
+
   test('fail() gives it up, and a fresh process takes its place, with what it was told', async (t) => {
     const { bus, on, run, letters } = await bed(t);
     const notes = await on('seen');
