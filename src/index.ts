@@ -15,6 +15,9 @@ export { Bus, createBus } from './bus/bus.ts';
 export { type BusConfig, type ConfiguredBus, type ConfiguredSubscription, loadConfig } from './bus/config.ts';
 export { type ConsumedDelivery, Consumption } from './bus/consumption.ts';
 export { subscribe } from './bus/decorators.ts';
+export type { ToldEvent } from './bus/event-feed.ts';
+export type { ExplainedRoute, Explanation } from './bus/explaining.ts';
+export type { FollowedEvent, FollowListener, FollowOptions } from './bus/following.ts';
 export type { BusLimits } from './bus/limits.ts';
 export type {
   AddedMailbox,
@@ -37,11 +40,12 @@ export { type Front, ReceivedDelivery } from './bus/receiving.ts';
 export type { RefusalCounts } from './bus/refusals.ts';
 export type { SpawnOptions } from './bus/spawn-options.ts';
 export type { SpoolStatus } from './bus/spools.ts';
-export type { BusStatus, Explanation, MailboxStatus, StoreStatus } from './bus/status.ts';
+export type { BusStatus, MailboxStatus, StoreStatus } from './bus/status.ts';
 export type { BackupResult } from './bus/store-source.ts';
 export { Subscription, type UnsubscribeOptions, type WaitOptions } from './bus/subscription.ts';
 export type { SubscriptionOptions } from './bus/subscription-options.ts';
 export type { SubscriptionStatus } from './bus/subscriptions.ts';
+export type { SyslogFacility, SyslogLevel, SyslogOptions } from './bus/syslog-options.ts';
 export type { TlsOptions } from './bus/tls-options.ts';
 export type { WatchEvent, WatchListener, WatchTarget } from './bus/watching.ts';
 export type { Move } from './cluster/placement.ts';

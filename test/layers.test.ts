@@ -29,7 +29,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   nact: /^actors\/runtime\.ts$/,
   level: /^storage\/level\.ts$/,
   msgpackr: /^wire\/codec\.ts$/,
-  pino: /^(bus\/options\.ts|cli\/[^/]+\.ts)$/,
+  pino: /^(bus\/logger\.ts|cli\/[^/]+\.ts)$/,
   pkijs: /^cli\/pki\.ts$/,
   asn1js: /^cli\/pki\.ts$/,
   citty: /^cli\/[^/]+\.ts$/,

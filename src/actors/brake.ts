@@ -30,7 +30,7 @@ export class Brake {
 
   constructor(host: BrakeHost, outage: OutageOption, retry: Readonly<RetryPolicy>) {
     this.#host = host;
-    this.#outage = outage === false ? undefined : new Outage(outage, retry);
+    this.#outage = outageOf(outage, retry);
   }
 
   /** Whether a message may be handed out now. */
@@ -102,7 +102,7 @@ export class Brake {
   /** Other options from now on. */
   changed(outage: OutageOption, retry: Readonly<RetryPolicy>): void {
     this.succeeded();
-    this.#outage = outage === false ? undefined : new Outage(outage, retry);
+    this.#outage = outageOf(outage, retry);
   }
 
   close(): void {
@@ -122,4 +122,9 @@ export class Brake {
     if (this.open) this.#host.ready();
     else this.#arm(); // a timer may come a fraction of a millisecond early
   };
+}
+
+/** Who is to try each message once only is not to try it again for an outage either. */
+function outageOf(outage: OutageOption, retry: Readonly<RetryPolicy>): Outage | undefined {
+  return outage === false || retry.attempts === 1 ? undefined : new Outage(outage, retry);
 }

@@ -15,7 +15,9 @@ import type { BusParts } from './bus-parts.ts';
 import { configured } from './configured.ts';
 import { Consumption } from './consumption.ts';
 import { RemoteDeadLetters } from './dead-letter-requests.ts';
-import { decoratedHandlers, nameOf } from './decorators.ts';
+import { subscribeAll } from './decorators.ts';
+import { type Explanation, explained } from './explaining.ts';
+import type { FollowListener, FollowOptions } from './following.ts';
 import type { MailboxControl } from './mailbox-control.ts';
 import { modelEvent } from './model-event.ts';
 import { openStore } from './opened-store.ts';
@@ -27,7 +29,7 @@ import type { OutgoingFor } from './publisher.ts';
 import type { FrontOptions, ReceiveOptions } from './receive-options.ts';
 import type { Front, ReceivedDelivery } from './receiving.ts';
 import type { SpawnOptions } from './spawn-options.ts';
-import { type BusStatus, type Explanation, explained } from './status.ts';
+import type { BusStatus } from './status.ts';
 import { type BackupResult, backUp } from './store-source.ts';
 import { type Subscription, type UnsubscribeOptions, type WaitOptions, waitOf } from './subscription.ts';
 import type { SubscriptionOptions } from './subscription-options.ts';
@@ -106,9 +108,10 @@ export class Bus implements AsyncDisposable {
   /**
    * Says what this node can do from now on: instances that no longer fit move away, and what waits for it starts.
    *
-   * @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`.
+   * @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`, `CLOSED`.
    */
   set capabilities(capabilities: Capabilities) {
+    this.#wiring.check();
     this.#wiring.placing.capabilities = capabilities;
   }
 
@@ -277,25 +280,16 @@ export class Bus implements AsyncDisposable {
 
   /** Subscribes every method of an instance that is marked with `@subscribe`: all of them, or none. */
   async register(instance: object): Promise<Subscription[]> {
-    const made: Subscription[] = [];
-    try {
-      for (const { pattern, handler, options, method } of decoratedHandlers(instance)) {
-        this.#wiring.check();
-        made.push(
-          await this.#wiring.subscriptions.create(pattern, handler, options, { suggested: nameOf(instance, method) }),
-        );
-      }
-    } catch (error) {
-      for (const subscription of made) await subscription.close();
-      throw error;
-    }
-    return made;
+    return subscribeAll(instance, (pattern, handler, options, suggested) => {
+      this.#wiring.check();
+      return this.#wiring.subscriptions.create(pattern, handler, options, { suggested });
+    });
   }
 
   /**
    * Removes a subscription: of this node, or of another one.
    *
-   * @throws {BusError} `NOT_FOUND`, `NO_LEADER`, `NODE_UNREACHABLE`, `TIMEOUT`.
+   * @throws {BusError} `NOT_FOUND`, `NO_LEADER`, `NODE_UNREACHABLE`, `TIMEOUT`, `CLOSED`.
    */
   async unsubscribe(name: string, options: UnsubscribeOptions = {}): Promise<void> {
     await unsubscribe(this.#wiring, name, options);
@@ -318,6 +312,17 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
+   * Hears what the nodes of the cluster tell of themselves: everything, or some types, or one node. Resolves when each node
+   * that answers is followed. @returns a function that ends it.
+   *
+   * @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`, `CLOSED`; of one `node` also `NODE_UNREACHABLE`, `NO_LEADER`, `TIMEOUT`.
+   */
+  async follow(listener: FollowListener, options: FollowOptions = {}): Promise<() => void> {
+    this.#wiring.check();
+    return this.#wiring.follow(listener, options);
+  }
+
+  /**
    * Watches a node, a placement or a subscription: tells at once how it is, also when it is gone already, and then whenever
    * that is another one. @returns a function that ends the watching.
    *
@@ -330,7 +335,7 @@ export class Bus implements AsyncDisposable {
 
   /** The subscriptions, anywhere in the cluster, that a message on this topic would go to. @throws {BusError} `TOPIC_INVALID`. */
   explain(topic: string): Explanation {
-    return explained(topic, this.#wiring.router.match(topic));
+    return explained(topic, this.#wiring.router.match(topic), this.#wiring.network);
   }
 
   /** This node, or another one as it sees itself. @throws {BusError} `NO_LEADER`, `NODE_UNREACHABLE`, `TIMEOUT`. */

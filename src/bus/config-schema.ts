@@ -1,5 +1,6 @@
 import { map, object } from './config-object.ts';
 import { type Checked, choice, either, flag, type JsonSchema, list, number, text } from './config-rules.ts';
+import { facilityNames, syslogLevels } from './syslog-options.ts';
 
 /** The same names that `checkName()` lets through; a test compares the two. */
 const name = (description: string, facts: { default?: string } = {}) =>
@@ -98,6 +99,27 @@ const capabilities = map(
   'What this node can do, by name, for placements that ask for it.',
   name('The name of a capability.'),
   capability,
+);
+
+const syslogAddress = (description: string) =>
+  text(description, {
+    pattern: '^(udp://|tcp://|unix:).',
+    says: "must be an address such as 'udp://127.0.0.1:514'",
+  });
+
+const syslog = either(
+  'Where the log goes instead of stderr; needs the package pino-syslog.',
+  object(
+    'A server for syslog, and what is sent there.',
+    {
+      address: syslogAddress('udp://host:port, tcp://host:port or unix:path.'),
+      level: choice('The least that is sent.', syslogLevels, { default: 'warn' }),
+      facility: choice('What the server sorts by.', facilityNames, { default: 'daemon' }),
+    },
+    { required: ['address'] },
+  ),
+  syslogAddress('The address alone.'),
+  isObject,
 );
 
 const store = object(
@@ -222,6 +244,7 @@ export const configRule = object(
     redial,
     limits: busLimits,
     capabilities,
+    syslog,
     store,
     subscriptions: list('The durable subscriptions. No two bear the same name.', subscription),
   },

@@ -4,6 +4,7 @@ import { BusError } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
 import type { PatternInput } from '../routing/pattern.ts';
 import type { Topic } from '../routing/typed-topic.ts';
+import type { Subscription } from './subscription.ts';
 import type { SubscriptionOptions } from './subscription-options.ts';
 
 /** A method that `@subscribe` has marked. */
@@ -50,7 +51,7 @@ export function subscribe<T = never>(pattern: PatternInput | Topic<unknown, T>, 
 }
 
 /** The marked methods of an instance, in the order in which they are declared. @throws {BusError} `OPTION_INVALID`. */
-export function decoratedHandlers(instance: object): readonly DecoratedHandler[] {
+function decoratedHandlers(instance: object): readonly DecoratedHandler[] {
   const list = decorated.get(instance);
   if (list === undefined) {
     throw new BusError('OPTION_INVALID', 'register() takes an instance of a class with methods marked by @subscribe');
@@ -59,7 +60,29 @@ export function decoratedHandlers(instance: object): readonly DecoratedHandler[]
 }
 
 /** What the subscription of a marked method is called when it is given no name: `<class>.<method>`. */
-export function nameOf(instance: object, method: string): string {
+function nameOf(instance: object, method: string): string {
   const owner = typeof instance === 'function' ? (instance as { name: string }).name : instance.constructor.name;
   return `${owner}.${method}`.replace(/[^A-Za-z0-9_.-]/g, '_').slice(0, 120);
+}
+
+/** Makes a subscription of each marked method, or of none. @param create `suggested`: what one without a name is called. */
+export async function subscribeAll(
+  instance: object,
+  create: (
+    pattern: PatternInput | Topic<unknown, unknown>,
+    handler: Handler,
+    options: SubscriptionOptions | undefined,
+    suggested: string,
+  ) => Promise<Subscription>,
+): Promise<Subscription[]> {
+  const made: Subscription[] = [];
+  try {
+    for (const { pattern, handler, options, method } of decoratedHandlers(instance)) {
+      made.push(await create(pattern, handler, options, nameOf(instance, method)));
+    }
+  } catch (error) {
+    for (const subscription of made) await subscription.close();
+    throw error;
+  }
+  return made;
 }

@@ -91,6 +91,8 @@ export interface MailboxControlHost {
   readonly durables: Durables;
   /** What the cluster knows; nothing in a bus that stands alone. */
   entries(): Iterable<DurableEntry>;
+  /** @throws {BusError} `CLOSED` when the bus has closed. */
+  checkOpen(): void;
   /** Asks another node. @throws {BusError} */
   ask(node: string, method: string, params: unknown, timeout: number): Promise<unknown>;
 }
@@ -125,6 +127,7 @@ export class MailboxControl {
   /** All that are known, by name. */
   async list(): Promise<MailboxInfo[]> {
     const { mailboxes, node, ask } = this.#host;
+    this.#host.checkOpen();
     const away = new Map<string, DurableEntry[]>();
     for (const entry of this.#remote()) away.set(entry.home, [...(away.get(entry.home) ?? []), entry]);
     const asked = [...away].map(async ([home, entries]): Promise<MailboxInfo[]> => {
@@ -194,6 +197,7 @@ export class MailboxControl {
       );
     }
     const { durables, durability, node } = this.#host;
+    this.#host.checkOpen();
     const name = durables.fullName(definition.name);
     const before = this.#known(name);
     const version = before === undefined ? undefined : versionOf(before);
@@ -275,6 +279,7 @@ export class MailboxControl {
 
   #find(name: string): HomeEntry | DurableEntry {
     const { durables, mailboxes } = this.#host;
+    this.#host.checkOpen();
     checkFullName(name);
     const full = durables.fullName(name);
     const found = this.#known(full);

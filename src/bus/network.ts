@@ -1,4 +1,3 @@
-import { Part, SyncWaiters } from '../cluster/part.ts';
 import { Registry } from '../cluster/registry.ts';
 import { RegistryListeners } from '../cluster/registry-listeners.ts';
 import { BusError } from '../core/errors.ts';
@@ -15,6 +14,7 @@ import { Links } from './links.ts';
 import { MemberRole } from './member-role.ts';
 import { type LinkStatus, linkStatus, type MemberStatus, memberStatus } from './member-status.ts';
 import type { NetworkHost } from './network-host.ts';
+import { OwnPart } from './own-part.ts';
 import { Refusals } from './refusals.ts';
 import { RemoteRoutes } from './remote-routes.ts';
 import { Requests } from './requests.ts';
@@ -37,8 +37,7 @@ export class Network {
   readonly #inboxes: Inboxes;
   readonly #requests: Requests;
   readonly #switchboard: Switchboard;
-  readonly #part = new Part();
-  readonly #sync = new SyncWaiters();
+  readonly #part: OwnPart;
   readonly #links: Links;
   readonly #joining: Joining;
   readonly #direct: DirectLinks;
@@ -52,6 +51,7 @@ export class Network {
     this.#host = host;
     const { options, incarnation, log } = host;
     const { clock, node, cluster, secret, limits, liveness, redial, transport } = options;
+    this.#part = new OwnPart({ clock, log, down: liveness.down, role: () => this.#role });
     this.#inboxes = new Inboxes(clock);
     this.#requests = new Requests(clock, node);
     this.refusals = new Refusals(clock, log);
@@ -179,24 +179,15 @@ export class Network {
     remove: readonly string[],
     durables: readonly DurableEntry[] = [],
   ): Promise<void> {
+    if (this.#closing) return; // nobody is told any more, so nobody has to be waited for
     for (const entry of durables) this.#registry.applyDurable(entry);
-    const change = { add, remove, durables };
-    const version = this.#part.change(change);
     for (const mailbox of remove) this.#inboxes.forget(mailbox);
-    const applied = this.#sync.wait(version);
-    if (!this.#role.announce(version, change)) this.#sync.reached(version);
-    const { down } = this.#host.options.liveness;
-    if (await within(this.#host.options.clock, down, applied)) return;
-    this.#host.log.warn(
-      { version },
-      `a member has not applied a change of this node for ${down} ms: going on without it`,
-    );
+    await this.#part.announce({ add, remove, durables });
   }
 
   /** Tells the leader what this node can do, or what has become of its instances: now, or when it is back. */
   tell(said: Pick<PartChange, 'about' | 'instances'>): void {
-    const change = { add: [], remove: [], durables: [], ...said };
-    this.#role.announce(this.#part.change(change), change);
+    this.#part.tell({ add: [], remove: [], durables: [], ...said });
   }
 
   /** Asks another node. @throws {BusError} `NO_LEADER`, `NODE_UNREACHABLE`, `TIMEOUT`, or what it answers. */
@@ -234,7 +225,7 @@ export class Network {
     for (const route of this.#routes) route.close();
     this.#inboxes.close();
     this.#requests.close();
-    this.#sync.reached(Number.POSITIVE_INFINITY);
+    this.#part.synced();
   }
 
   /** What is known of durable subscriptions. */
@@ -292,8 +283,8 @@ export class Network {
     this.#joining.done();
     log.warn({ term: term + 1 }, 'this node leads from now on');
     this.#host.leading({ term: term + 1, leads: true, address: this.#address });
-    this.#sync.reached(Number.POSITIVE_INFINITY);
-    this.#role.announce(this.#part.version, this.#part.whole);
+    this.#part.synced();
+    this.#part.retell();
     this.#succession.announce();
   }
 
@@ -312,7 +303,7 @@ export class Network {
       const state = member.node === options.node ? 'left' : 'suspect';
       this.#registry.apply({ ...member, state, add: [], remove: [] });
     }
-    this.#sync.reached(Number.POSITIVE_INFINITY);
+    this.#part.synced();
     this.#succession.hint(leader);
     this.#peers.dial(this.#succession.next);
   }
@@ -325,7 +316,7 @@ export class Network {
       term,
       registry: this.#registry,
       placements,
-      synced: (version) => this.#sync.reached(version),
+      synced: (version) => this.#part.synced(version),
       told: (member, said) => told(member, said),
       settled: () => settled(),
       deposed: (leader, by) => this.#host.options.clock.immediate(() => this.follow(leader, by)),
@@ -347,7 +338,7 @@ export class Network {
         this.lead();
         return true;
       },
-      synced: (version) => this.#sync.reached(version),
+      synced: (version) => this.#part.synced(version),
       held: () => this.#onHeld(),
       giveUp: () => {
         this.#routes.giveUp();

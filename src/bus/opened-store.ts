@@ -1,18 +1,15 @@
 import { Admin } from '../actors/admin.ts';
 import { EventHub } from '../core/events.ts';
+import type { Logger } from '../core/log.ts';
 import { parseAddress } from '../transport/address.ts';
 import { identify } from './identity.ts';
+import { resolveLogger } from './logger.ts';
 import type { Leadership } from './network-host.ts';
-import {
-  type BusOptions,
-  checkOptions,
-  type Parts,
-  type ResolvedOptions,
-  resolveLogger,
-  resolveOptions,
-} from './options.ts';
+import { type BusOptions, checkOptions, type Parts, type ResolvedOptions, resolveOptions } from './options.ts';
 import { leadershipOf } from './registry-records.ts';
 import { FolderSource, MemorySource } from './store-source.ts';
+import { openSyslog } from './syslog.ts';
+import { resolveSyslog } from './syslog-options.ts';
 
 /** A node's store, open, and who the node is by it. */
 export interface OpenedStore {
@@ -31,14 +28,30 @@ export interface OpenedStore {
   restored: () => void;
 }
 
+interface Log {
+  readonly logger: Logger;
+  readonly flush: () => void | Promise<void>;
+}
+
 /**
  * Checks the options, opens the store, and takes the node's identity from it.
  *
  * @throws {BusError} `OPTION_INVALID`, `NAME_INVALID`, `STORE_LOCKED`, `STORE_FULL`, `STORE_FAILED`, `STORE_CORRUPT`.
  */
 export async function openStore(given: BusOptions = {}, parts: Parts = {}): Promise<OpenedStore> {
+  const { clock } = checkOptions(given, parts);
+  const { logger, syslog } = given;
+  const log = syslog === undefined ? resolveLogger(logger) : await openSyslog(resolveSyslog(syslog), clock);
+  try {
+    return await opened(given, parts, log);
+  } catch (error) {
+    await log.flush();
+    throw error;
+  }
+}
+
+async function opened(given: BusOptions, parts: Parts, log: Log): Promise<OpenedStore> {
   const { clock, dataDir, node, fallback } = checkOptions(given, parts);
-  const log = resolveLogger(given.logger);
   const lasting = dataDir !== undefined || parts.source !== undefined;
   const events = new EventHub(log.logger);
   let gaps = 0;
@@ -47,8 +60,8 @@ export async function openStore(given: BusOptions = {}, parts: Parts = {}): Prom
     events.emit({ type: 'store.gap', subscription: '', from: 0, to: 0, count: 0, reason });
   const source =
     parts.source ?? (dataDir === undefined ? new MemorySource() : new FolderSource(dataDir, clock, log.logger, lost));
-  let opened: OpenedStore | undefined;
-  const admin = new Admin({ clock, log: log.logger, events, source, restored: () => opened?.restored() });
+  let store: OpenedStore | undefined;
+  const admin = new Admin({ clock, log: log.logger, events, source, restored: () => store?.restored() });
   await admin.open();
   try {
     const identity = lasting
@@ -57,7 +70,7 @@ export async function openStore(given: BusOptions = {}, parts: Parts = {}): Prom
     const leadership = lasting ? await leadershipOf(admin.commits.store) : undefined;
     const options = succeeding(resolveOptions(given, parts, identity.node, log), leadership);
     events.logTo(options.logger);
-    opened = {
+    store = {
       options,
       admin,
       events,
@@ -67,7 +80,7 @@ export async function openStore(given: BusOptions = {}, parts: Parts = {}): Prom
       restored: () => {},
       gaps: () => gaps,
     };
-    return opened;
+    return store;
   } catch (error) {
     await admin.close();
     throw error;

@@ -1,5 +1,4 @@
 import { hostname } from 'node:os';
-import { pino } from 'pino';
 import type { StoreSource } from '../actors/admin.ts';
 import type { Durability } from '../actors/mailbox-policy.ts';
 import { checkChoice, checkFlag, checkKnown, checkNumber, checkObject } from '../core/checks.ts';
@@ -14,6 +13,8 @@ import type { Capabilities } from '../wire/placement-entry.ts';
 import { type NodeRole, resolveAddresses } from './addresses.ts';
 import { checkCapabilities } from './capabilities.ts';
 import { type BusLimits, resolveLimits } from './limits.ts';
+import { resolveLogger } from './logger.ts';
+import { resolveSyslog, type SyslogOptions } from './syslog-options.ts';
 import { checkBearer, resolveTls, type TlsOptions } from './tls-options.ts';
 
 /** What `createBus()` takes. Every member may be left out; the result is a bus within this process. */
@@ -79,6 +80,12 @@ export interface BusOptions {
   limits?: Partial<BusLimits>;
   /** A pino logger, or anything with its methods. @default warnings and worse, as JSON on stderr */
   logger?: Logger;
+  /**
+   * Sends the log to a server for syslog instead: an address such as `'udp://127.0.0.1:514'`, or that with a level and a facility.
+   * Needs the package pino-syslog. What is logged until `close()` resolves is sent before, if the server takes it within 2 s.
+   * @default none
+   */
+  syslog?: string | SyslogOptions;
 }
 
 /** When a silent link is doubted and given up, in milliseconds. */
@@ -121,8 +128,8 @@ export interface ResolvedOptions {
   readonly redial: Readonly<RedialOptions>;
   readonly limits: Readonly<BusLimits>;
   readonly logger: Logger;
-  /** Writes out what the default logger still holds. */
-  flush(): void;
+  /** Writes out what the default logger, or the one for syslog, still holds. */
+  flush(): void | Promise<void>;
   readonly clock: Clock;
   readonly transport: Transport;
 }
@@ -154,6 +161,7 @@ const known = [
   'redial',
   'limits',
   'logger',
+  'syslog',
 ] as const satisfies readonly (keyof BusOptions)[];
 
 const later = {
@@ -188,7 +196,7 @@ export function resolveOptions(
   options: BusOptions = {},
   parts: Parts = {},
   named?: string,
-  given?: { logger: Logger; flush: () => void },
+  given?: { logger: Logger; flush: () => void | Promise<void> },
 ): ResolvedOptions {
   const what = 'createBus()';
   checkObject(what, options);
@@ -200,6 +208,11 @@ export function resolveOptions(
   checkName('node', node);
   const { cluster = 'default', service = 'default', insecure = false, dataDir } = options;
   checkFlag('insecure', insecure);
+  if (options.syslog !== undefined) {
+    resolveSyslog(options.syslog);
+    if (options.logger !== undefined)
+      throw new BusError('OPTION_INVALID', "'logger' and 'syslog' both say where the log goes: give one of them");
+  }
   checkName('cluster', cluster);
   checkName('service', service);
   if (dataDir !== undefined && (typeof dataDir !== 'string' || dataDir === '')) {
@@ -281,47 +294,5 @@ function resolveRedial(given: Partial<RedialOptions> = {}): RedialOptions {
     delay,
     maxDelay: checkNumber('redial.maxDelay', given.maxDelay, Math.max(2000, delay), { min: delay, max: day }),
     timeout: checkNumber('redial.timeout', given.timeout, 2000, { min: 1, max: day }),
-  };
-}
-
-/** The logger that was given, or one that writes to stderr. */
-export function resolveLogger(given: unknown): { logger: Logger; flush: () => void } {
-  if (given !== undefined) {
-    const methods = ['debug', 'info', 'warn', 'error', 'child'] as const;
-    const missing = methods.find((name) => typeof (given as Record<string, unknown> | null)?.[name] !== 'function');
-    if (missing !== undefined)
-      throw new BusError('OPTION_INVALID', `logger: it has no method ${missing}(); pass a pino logger`);
-    return { logger: safe(given as Logger), flush: () => {} };
-  }
-  const destination = pino.destination({ dest: 2, sync: false });
-  return {
-    logger: safe(pino({ level: 'warn', base: {}, name: 'mailvan' }, destination)),
-    flush: () => {
-      try {
-        destination.flushSync();
-      } catch {
-        // Nothing was ever written: the destination is not open yet, and there is nothing to lose.
-      }
-    },
-  };
-}
-
-/** A logger that throws must not take down what it tells of. */
-function safe(logger: Logger): Logger {
-  const guard =
-    (level: 'debug' | 'info' | 'warn' | 'error') =>
-    (fields: object, text: string): void => {
-      try {
-        logger[level](fields, text);
-      } catch {
-        // Nobody is left to tell.
-      }
-    };
-  return {
-    debug: guard('debug'),
-    info: guard('info'),
-    warn: guard('warn'),
-    error: guard('error'),
-    child: (fields) => safe(logger.child(fields)),
   };
 }

@@ -16,13 +16,23 @@ export interface RebalanceOptions extends WaitOptions {
   lost?: boolean;
 }
 
+/** Whether the bus may still be asked. */
+export interface PlacementGate {
+  /** @throws {BusError} `CLOSED` unless the bus is running. */
+  check(): void;
+  /** @throws {BusError} `CLOSED` when it has closed. */
+  checkOpen(): void;
+}
+
 /** The placements of the cluster. */
 export class PlacementControl {
   readonly #spawning: Spawning;
+  readonly #gate: PlacementGate;
 
   /** @internal */
-  constructor(spawning: Spawning) {
+  constructor(spawning: Spawning, gate: PlacementGate) {
     this.#spawning = spawning;
+    this.#gate = gate;
   }
 
   /** All that this node knows of, by name. */
@@ -41,11 +51,12 @@ export class PlacementControl {
    * Spreads instances evenly, at most 3 moves at a time: a node that has come back, or is new, gets its share by this and by
    * nothing else. Resolves with what was moved, when it has started there.
    *
-   * @throws {BusError} `NOT_FOUND`, `NO_LEADER`, `TIMEOUT`: then it goes on.
+   * @throws {BusError} `NOT_FOUND`, `NO_LEADER`, `CLOSED`, `TIMEOUT`: then it goes on.
    */
   async rebalance(options: RebalanceOptions = {}): Promise<Move[]> {
     checkObject('rebalance()', options);
     checkKnown('rebalance()', options, ['name', 'lost', 'timeout']);
+    this.#gate.check();
     const { name, lost = false, ...rest } = options;
     if (name !== undefined) checkName('placement', name);
     checkFlag('lost', lost);
@@ -57,9 +68,10 @@ export class PlacementControl {
    * an upgrade, say. Resolves when nothing runs there. What fits nowhere else stops, and waits.
    *
    * @param undo whether it may take something again.
-   * @throws {BusError} `NODE_UNREACHABLE`, `NO_LEADER`, `TIMEOUT`: then it goes on.
+   * @throws {BusError} `NODE_UNREACHABLE`, `NO_LEADER`, `CLOSED`, `TIMEOUT`: then it goes on.
    */
   async drain(node: string, options: WaitOptions & { undo?: boolean } = {}): Promise<void> {
+    this.#gate.check();
     checkName('node', node);
     checkObject('drain()', options);
     checkKnown('drain()', options, ['undo', 'timeout']);
@@ -68,8 +80,9 @@ export class PlacementControl {
     await this.#spawning.drain(node, undo, waitOf('drain()', rest));
   }
 
-  /** Every node with what it can do, as the leader knows it. @throws {BusError} `NO_LEADER`, `TIMEOUT`. */
-  nodes(): Promise<NodeInfo[]> {
+  /** Every node with what it can do, as the leader knows it. @throws {BusError} `NO_LEADER`, `TIMEOUT`, `CLOSED`. */
+  async nodes(): Promise<NodeInfo[]> {
+    this.#gate.checkOpen();
     return this.#spawning.nodes();
   }
 }

@@ -1,13 +1,11 @@
 import type { SubscriptionStats } from '../actors/subscriber-options.ts';
 import type { TreeNode } from '../actors/supervisor.ts';
 import type { BusState } from '../core/lifecycle.ts';
-import type { RetryPolicy } from '../core/retry.ts';
 import { mailboxStats } from './durable-attachment.ts';
 import type { LinkStatus, MemberStatus } from './member-status.ts';
 import type { Network } from './network.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { RefusalCounts } from './refusals.ts';
-import type { Route } from './route.ts';
 import type { SpoolStatus } from './spools.ts';
 import { bytesOf } from './store-source.ts';
 import type { Storehouse } from './storehouse.ts';
@@ -54,39 +52,6 @@ export interface StoreStatus {
   failed: boolean;
   /** How many events `store.gap` there were: each tells of messages that were not where they should have been. */
   gaps: number;
-}
-
-/** Where a topic would go. */
-export interface Explanation {
-  topic: string;
-  /** Of those that have one `group` and one pattern, one gets each message. */
-  routes: {
-    subscription: string;
-    node: string;
-    pattern: string;
-    group?: string;
-    reachable: boolean;
-    retry: RetryPolicy;
-  }[];
-}
-
-/** Where a topic goes by these routes. */
-export function explained(topic: string, routes: readonly Route[]): Explanation {
-  return {
-    topic,
-    routes: routes.flatMap(membersOf).map(({ subscription, node, pattern, group, reachable, retry }) => ({
-      subscription,
-      node,
-      pattern: pattern.text,
-      ...(group !== undefined && { group }),
-      reachable,
-      retry: { ...retry },
-    })),
-  };
-}
-
-function membersOf(route: Route): readonly Route[] {
-  return route.members ?? [route];
 }
 
 /** A durable mailbox on its home. */

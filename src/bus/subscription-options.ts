@@ -27,7 +27,7 @@ export interface SubscriptionOptions<T = unknown> {
   retry?: Partial<RetryPolicy>;
   /**
    * When failures are taken for an outage of what the handler needs: from then on one message at a time is tried, and what
-   * fails spends no attempt, until one succeeds. `false`: never.
+   * fails spends no attempt, until one succeeds. `false`: never; nor with `retry: { attempts: 1 }`, which means once only.
    */
   outage?: Partial<OutagePolicy> | false;
   /** How much the mailbox holds, and what happens when it is full. */

@@ -10,6 +10,7 @@ const answerTime = 10_000;
 
 /** Removes a subscription by its name, wherever it is. @throws {BusError} as `bus.unsubscribe()`. */
 export async function unsubscribe(wiring: Wiring, name: string, options: UnsubscribeOptions): Promise<void> {
+  wiring.checkOpen();
   const { node: own } = wiring.options;
   checkObject('unsubscribe()', options);
   checkKnown('unsubscribe()', options, ['node', 'timeout', 'discard', 'lost']);

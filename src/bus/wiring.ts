@@ -16,6 +16,8 @@ import { Router } from '../routing/router.ts';
 import type { PlacementEntry } from '../wire/placement-entry.ts';
 import { answerDeadLetters } from './dead-letter-requests.ts';
 import type { WirePattern } from './definition.ts';
+import { EventFeed } from './event-feed.ts';
+import { Following, type FollowListener, type FollowOptions } from './following.ts';
 import { Groups } from './groups.ts';
 import { MailboxControl } from './mailbox-control.ts';
 import { Network } from './network.ts';
@@ -53,6 +55,7 @@ export class Wiring {
   readonly spawning: Spawning;
   readonly placements: PlacementControl;
   readonly watching: Watching;
+  readonly feed: EventFeed;
   readonly promotion: Promotion;
   readonly mailboxes: MailboxControl;
   readonly #runtime: Runtime;
@@ -115,6 +118,7 @@ export class Wiring {
       mailboxes: this.storehouse.mailboxes,
       durables,
       entries: () => this.network?.registry.durables ?? [],
+      checkOpen: () => this.checkOpen(),
       ask: async (target, method, params, timeout) => this.ask(target, method, params, timeout),
     });
     this.receiving = new Receiving({ clock, source: (name) => this.mailboxes.source(name) });
@@ -136,7 +140,7 @@ export class Wiring {
         if (this.network !== undefined) await within(clock, timeout, this.network.announce([], []));
       },
     });
-    this.placements = new PlacementControl(this.spawning);
+    this.placements = new PlacementControl(this.spawning, this);
     this.promotion = new Promotion({ node, clock, network: () => this.network });
     this.watching = new Watching({
       node,
@@ -149,6 +153,7 @@ export class Wiring {
       subscribed: (name) =>
         this.subscriptions.has(name) || this.storehouse.mailboxes.get(durables.fullName(name)) !== undefined,
     });
+    this.feed = new EventFeed(clock, this.events, incarnation);
     this.events.on('*', (event) => this.#hear(event));
     if (role !== 'alone') {
       this.network = new Network({
@@ -200,7 +205,10 @@ export class Wiring {
       await this.#supervisor.add({
         name: 'cluster',
         start: () => network.join(),
-        stop: () => network.leave(Math.max(0, this.#closeBy - this.options.clock.monotonic())),
+        stop: () => {
+          this.feed.close();
+          return network.leave(Math.max(0, this.#closeBy - this.options.clock.monotonic()));
+        },
       });
     }
     const group = await this.#supervisor.add({ name: 'subs' });
@@ -220,12 +228,35 @@ export class Wiring {
     if (this.lifecycle.state !== 'running') throw new BusError('CLOSED', `the bus is ${this.lifecycle.state}`);
   }
 
-  /** Asks another node. @throws {BusError} `NODE_UNREACHABLE`, `NO_LEADER`, `TIMEOUT`, or what it answers. */
+  /** For what may still be done while the bus closes. @throws {BusError} `CLOSED` when it has closed. */
+  checkOpen(): void {
+    if (this.lifecycle.state === 'closed') throw new BusError('CLOSED', 'the bus is closed');
+  }
+
+  /** Asks another node. @throws {BusError} `CLOSED`, `NODE_UNREACHABLE`, `NO_LEADER`, `TIMEOUT`, or what it answers. */
   ask(node: string, method: string, params: unknown, timeout: number): Promise<unknown> {
+    this.checkOpen();
     if (this.network === undefined) {
       throw new BusError('NODE_UNREACHABLE', `this bus is in no cluster, so there is no node '${node}'`);
     }
     return this.network.request(node, method, params, timeout);
+  }
+
+  /** Hears the events of other nodes. @returns what ends it. */
+  follow(listener: FollowListener, options: FollowOptions): Promise<() => void> {
+    const { node, clock, logger: log } = this.options;
+    const { events, network } = this;
+    return Following.begin(
+      {
+        ...{ node, clock, log, events },
+        others: () =>
+          [...(network?.registry.members ?? [])].map((member) => member.node).filter((each) => each !== node),
+        over: () => this.lifecycle.state !== 'running',
+        ask: async (target, method, params, timeout) => this.ask(target, method, params, timeout),
+      },
+      listener,
+      options,
+    );
   }
 
   /** This node at a glance. */
@@ -263,7 +294,7 @@ export class Wiring {
       ]);
     } finally {
       this.lifecycle.to('closed');
-      flush();
+      await flush();
     }
   }
 
@@ -330,6 +361,7 @@ export class Wiring {
     if (method.startsWith('dlq.')) return answerDeadLetters(this.storehouse.deadLetters, method, params);
     if (method === 'store.backup') return this.#backUp(params);
     if (method === 'status') return brief(this.status());
+    if (method === 'events') return this.feed.answer(params);
     if (method === 'unsubscribe') {
       const { name, timeout } = (params ?? {}) as { name?: unknown; timeout?: unknown };
       checkName('subscription', name);

@@ -3,6 +3,7 @@ import type { ArgsDef } from 'citty';
 import { pino } from 'pino';
 import { type Bus, createBus } from '../bus/bus.ts';
 import type { BusOptions } from '../bus/options.ts';
+import { syslogLevels } from '../bus/syslog-options.ts';
 import { systemClock } from '../core/clock.ts';
 import { BusError, type ErrorCode } from '../core/errors.ts';
 import { readDuration } from './arguments.ts';
@@ -36,6 +37,11 @@ export const connectionArguments = {
     valueHint: 'level',
     description: "The library's log on stderr: debug, info, warn, error or silent (else error)",
   },
+  syslog: {
+    type: 'string',
+    valueHint: 'address',
+    description: 'Send that log to syslog instead, as udp://127.0.0.1:514 (with --log-level; else warn)',
+  },
 } as const satisfies ArgsDef;
 
 /** The connection options as they were given. */
@@ -47,6 +53,7 @@ export interface ConnectionOptions extends GivenTls {
   readonly node?: string | undefined;
   readonly timeout?: string | undefined;
   readonly 'log-level'?: string | undefined;
+  readonly syslog?: string | undefined;
 }
 
 /** Whether this node leads, and where it listens: `run` alone may. */
@@ -83,7 +90,7 @@ export async function connect(
   const bus: BusOptions = {
     ...(node === undefined ? {} : { node }),
     leader,
-    logger: pino({ level: levelOf(options), base: {}, name: 'mailvan' }, pino.destination({ dest: 2, sync: true })),
+    ...logOf(options),
     ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
     ...(options.timeout === undefined ? {} : { joinTimeout: readDuration('--timeout', options.timeout) }),
     ...(secret === undefined ? {} : { secret }),
@@ -101,6 +108,15 @@ export async function connect(
 }
 
 const levels = ['debug', 'info', 'warn', 'error', 'silent'];
+
+function logOf(options: ConnectionOptions): Pick<BusOptions, 'logger' | 'syslog'> {
+  const { syslog: address, 'log-level': given } = options;
+  const level = levelOf(options);
+  if (address === undefined) return { logger: pino({ level, base: {}, name: 'mailvan' }, process.stderr) };
+  const chosen = given === undefined ? 'warn' : syslogLevels.find((each) => each === level);
+  if (chosen !== undefined) return { syslog: { address, level: chosen } };
+  throw misuse('--log-level silent and --syslog contradict each other: give one of them');
+}
 
 function levelOf({ 'log-level': level = 'error' }: ConnectionOptions): string {
   if (levels.includes(level)) return level;

@@ -9,6 +9,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     'mailvan run --leader tcp://10.0.8.1:1900 --secret-file ./secret ./invoices.js',
     'mailvan run --leader tcp://10.0.8.1:1900 --listen tcp://10.0.8.2:1900 --secret-file ./secret ./invoices.js',
     'mailvan run --data ./data --capabilities region=eu,gpu=2 ./kinds.js',
+    'mailvan run --lead --data ./data --detach ./orders.js   # until: mailvan stop --data ./data',
   ],
   pub: [
     "mailvan pub orders.created 'hello'",
@@ -21,6 +22,17 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     'mailvan sub orders.created --count 1 --timeout 30s',
   ],
   status: ['mailvan status', "mailvan status --json | jq '.members[].node'"],
+  stop: [
+    'mailvan stop',
+    'mailvan stop --data ./data --timeout 20s --force',
+    'mailvan stop --pid-file /run/mailvan/orders.pid',
+  ],
+  explain: ['mailvan explain orders.created', "mailvan explain orders.created --json | jq '.routes[].node'"],
+  events: [
+    'mailvan events',
+    'mailvan events --type message.dead --type store --json',
+    'mailvan events --of orders-1 --count 1 --timeout 5m',
+  ],
   init: [
     'mailvan init',
     'mailvan init --config deploy/mailvan.config.json --update',
@@ -122,8 +134,8 @@ export async function overallHelp(
     '',
     ...rows,
     '',
-    '`run`, `pub`, `sub`, `status`, `nodes`, `promote`, `actors` and `top` join the leader at --leader, at MAILVAN_LEADER,',
-    'or at tcp://127.0.0.1:1900.',
+    '`run`, `pub`, `sub`, `status`, `explain`, `events`, `nodes`, `promote`, `actors` and `top` join the leader at --leader,',
+    'at MAILVAN_LEADER, or at tcp://127.0.0.1:1900. `stop` ends what `run --detach` or `run --pid-file` has started.',
     '`init`, `mailbox`, `dlq` and `store` open the folder of a node that does not run, or join a cluster by --connect.',
     '',
     'EXAMPLES',

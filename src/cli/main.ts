@@ -14,6 +14,9 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   pub: async () => (await import('./pub.ts')).pub,
   sub: async () => (await import('./sub.ts')).sub,
   status: async () => (await import('./status.ts')).status,
+  stop: async () => (await import('./stop.ts')).stop,
+  explain: async () => (await import('./explain.ts')).explain,
+  events: async () => (await import('./events.ts')).events,
   config: async () => (await import('./config.ts')).config,
   init: async () => (await import('./init.ts')).init,
   mailbox: async () => (await import('./mailbox.ts')).mailbox,
@@ -74,6 +77,7 @@ try {
 } catch (error) {
   const failure = failureOf(error);
   terminal.fail(failure);
+  if (process.connected) await (await import('./detaching.ts')).reportFailed(failure);
   exitCode = failure.exitCode;
 }
 await terminal.flush();

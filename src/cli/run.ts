@@ -8,6 +8,7 @@ import { systemClock } from '../core/clock.ts';
 import { BusError, describe } from '../core/errors.ts';
 import { connect, connectionArguments } from './connection.ts';
 import { capabilitiesOf } from './constraints.ts';
+import { detachingArguments, isElsewhere, reportRunning } from './detaching.ts';
 import { exitCodes, Failure, misuse } from './failure.ts';
 import type { Invocation } from './invocation.ts';
 import { watch } from './notices.ts';
@@ -47,10 +48,12 @@ export const run = defineCommand({
       valueHint: 'k=v,k2=v2',
       description: 'What this node can do, for placements that ask for it: true, false, numbers or text',
     },
+    ...detachingArguments,
     ...connectionArguments,
   },
-  run: async ({ args, data }) => {
+  run: async ({ args, data, rawArgs }) => {
     const { terminal, given } = data as Invocation; // main.ts hands it to every command
+    if (await isElsewhere(args, rawArgs, terminal)) return;
     const { lead = false, listen, insecure = false, data: dataDir } = args;
     if (!lead && listen !== undefined && args.leader === undefined && process.env.MAILVAN_LEADER === undefined)
       throw misuse('--listen: is this node to lead, or to follow?', 'add --lead, or where the leader is by --leader');
@@ -75,9 +78,9 @@ export const run = defineCommand({
       const subscriptions = status.subscriptions.map(({ name, pattern }) => ({ name, pattern }));
       const { node, role, cluster, address, leader } = status;
       const kinds = bus.handlers.names;
-      terminal.note(greetingOf(status, kinds), {
-        running: { node, role, cluster, address, leader: leader?.node, subscriptions, kinds },
-      });
+      const running = { node, role, cluster, address, leader: leader?.node, subscriptions, kinds };
+      terminal.note(greetingOf(status, kinds), { running });
+      reportRunning(running);
       const reason = await stop.asked;
       if (reason === 'idle') throw closedByItself();
       terminal.note(`${reason}: closing; a second one ends it at once`, { closing: reason });

@@ -4,6 +4,7 @@ export { MemoryStore } from '../storage/memory.ts';
 export type { KeyRange, Store, StoreOperation } from '../storage/store.ts';
 export { MemoryNetwork, type MemoryNetworkOptions, MemoryTransport } from '../transport/memory.ts';
 export type { Connection, ConnectionEvents, Listener, Transport } from '../transport/transport.ts';
+export { type BusFixture, busSuite } from './bus-suite.ts';
 export { TestCluster, type TestClusterOptions } from './cluster.ts';
 export { Disk, FaultySource } from './disk.ts';
 export { type AnyMailbox, type CreateMailbox, mailboxSuite } from './mailbox-suite.ts';

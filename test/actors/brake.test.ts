@@ -154,6 +154,16 @@ describe('a memory subscription whose handler always fails', () => {
     assert.equal(early.stats().dead, 1);
   });
 
+  test('tries nothing again where each message is to be tried once only', async (t) => {
+    const w = await world(t);
+    const db = new Database(w.clock);
+    const sub = await w.bus.subscribe('t', db.handler, { retry: { attempts: 1 } });
+    emitAll(w, 20);
+    await w.clock.advance(1000);
+    const { probing, dead } = sub.stats();
+    assert.deepEqual([probing, dead, db.asked.length], [false, 20, 20]);
+  });
+
   test('that is a timeout as well as a throw', async (t) => {
     const w = await world(t);
     const sub = await w.bus.subscribe('t', () => new Promise(() => {}), { concurrency: 5, timeout: 1000 });

@@ -142,6 +142,15 @@ describe('createBus()', () => {
         'it has frame, payload, connections, connectionsPerAddress, handshakes, handshake, deadLetters',
       ],
     ],
+    syslog: [
+      ['localhost:514', 'localhost:514', 'udp://127.0.0.1:514'],
+      ['udp://127.0.0.1:0', 'port 0'],
+      ['tcp://a b', 'names no IP address or host'],
+      [{ address: 'udp://h', level: 'trace' }, 'syslog.level', 'trace', "'debug', 'info', 'warn', 'error'"],
+      [{ address: 'udp://h', facility: 'kern' }, 'syslog.facility', 'kern', 'daemon'],
+      [{ adress: 'udp://h' }, "'adress'", "'address'"],
+      ['udp://h', "'logger' and 'syslog'"],
+    ],
     logger: [
       [null, 'debug()', 'pino'],
       [{}, 'debug()'],

@@ -519,9 +519,10 @@ test('explain() tells which subscriptions match, on which nodes, with which retr
   const b = await bus.subscribe(/eu$/i, () => {}, { name: 'b' });
   await bus.subscribe('other', () => {});
   const retry = { attempts: 5, delay: 100, factor: 2, maxDelay: 30_000, jitter: 0.2 };
+  const here = { node: 'here', durable: false, reachable: true };
   assert.deepEqual(bus.explain('orders.eu').routes, [
-    { subscription: 'a', node: 'here', pattern: 'orders\\..*', reachable: true, retry: { ...retry, attempts: 2 } },
-    { subscription: 'b', node: 'here', pattern: '/eu$/i', reachable: true, retry },
+    { subscription: 'a', pattern: 'orders\\..*', ...here, retry: { ...retry, attempts: 2 } },
+    { subscription: 'b', pattern: '/eu$/i', ...here, retry },
   ]);
   await resolved(clock, b.close());
   assert.equal(bus.explain('orders.eu').routes.length, 1);
