@@ -7,6 +7,7 @@ const programs = [
   'package',
   'two-hosts',
   'leader-kill',
+  'shared',
   'simulation',
   'spawning',
   'five-nodes',

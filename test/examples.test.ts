@@ -187,6 +187,40 @@ describe('the examples', { concurrency: 3 }, () => {
     assert.equal((await hub.ends()).code, 0);
   });
 
+  it('15-shared-folder carries messages from two publishers to two subscribers, and nobody is deployed', async (t) => {
+    const folder = `${tempFolder(t)}/queues`;
+    const run = async (script: string, name: string, ...args: string[]): Promise<string[]> => {
+      const child = example(t, `examples/15-shared-folder/${script}.ts`, name, '--folder', folder, ...args);
+      const { code, stdout, stderr } = await child.ends();
+      assert.equal(code, 0, stderr);
+      return stdout.trim().split('\n');
+    };
+    const names = ['pub-1', 'pub-2'];
+    const publish = (name: string): Promise<string[]> => run('publisher', name, '--count', '60');
+    assert.deepEqual(
+      await Promise.all(names.map(publish)),
+      names.map((name) => [`${name}: sent 60`]),
+    );
+    // Whoever served the folder has gone; what is in it has not.
+    const receive = (name: string): Promise<string[]> => run('subscriber', name, '--timeout', '500');
+    const [all, most] = await Promise.all([receive('sub-1'), receive('sub-2')]);
+    for (const name of names) {
+      const numbered = Array.from({ length: 60 }, (_, i) => `sub-1: ${name} ${i + 1}`);
+      assert.deepEqual(
+        all.filter((line) => line.includes(`: ${name} `)),
+        numbered,
+      );
+    }
+    const kept = most.filter((line) => line.includes(': pub-'));
+    assert.equal(kept.length, 100, 'beyond its high-water mark the oldest have gone');
+    assert.match(all.at(-1) ?? '', /^sub-1: sub-[12] serves the folder$/);
+    assert.deepEqual(
+      await receive('sub-1'),
+      ['sub-1: sub-1 serves the folder'],
+      'what was acknowledged does not come back',
+    );
+  });
+
   it('8-pubsubpy gives each service every event of a model, whether or not its job is running', async (t) => {
     const folder = tempFolder(t);
     const address = `unix:${folder}/socket`;

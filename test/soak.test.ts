@@ -39,6 +39,14 @@ test('a leader that is killed again and again is joined by itself, and every pub
   assert.match(output, /PASS/);
 });
 
+test('who serves a shared folder is killed again and again: another takes its place, and nothing is lost or doubled', {
+  timeout: 240_000,
+}, async () => {
+  const { code, output } = await run('soak/shared.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});
+
 test('simulated clusters under faults keep every promise', { timeout: 240_000 }, async () => {
   const { code, output } = await run('soak/simulation.ts');
   assert.equal(code, 0, output);

@@ -1,6 +1,7 @@
-import { closeSync, existsSync, fdatasync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { type Bus, type Context, createBus, type Message } from 'mailvan';
+import { Ledger } from './ledger.ts';
 import { pause } from './process.ts';
 
 // One process of soak/kill.ts, told by its words: which role, the folder of all ledgers, the leader's port, and where the
@@ -13,46 +14,6 @@ const credit = 64;
 const say = (event: string, more: object = {}): void =>
   void writeSync(1, `${JSON.stringify({ event, at: Date.now(), ...more })}\n`);
 
-/** A file of lines that outlives this process: written at once, and brought to the medium in the background. */
-class Ledger {
-  readonly #file: number;
-  #syncing = false;
-  #lines: string[] = [];
-  #waiting: (() => void)[] = [];
-
-  constructor(name: string) {
-    this.#file = openSync(`${folder}/${name}`, 'a');
-  }
-
-  /** For whoever must not be killed between the deed and the note. */
-  now(line: string): void {
-    writeSync(this.#file, `${line}\n`);
-  }
-
-  /** Resolves when the medium has the line. */
-  write(line: string): Promise<void> {
-    this.#lines.push(line);
-    return new Promise((done) => {
-      this.#waiting.push(done);
-      if (!this.#syncing) this.#sync();
-    });
-  }
-
-  #sync(): void {
-    this.#syncing = true;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    writeSync(this.#file, `${this.#lines.join('\n')}\n`);
-    this.#lines = [];
-    fdatasync(this.#file, (error) => {
-      if (error !== null) throw error;
-      this.#syncing = false;
-      for (const done of waiting) done();
-      if (this.#waiting.length > 0) this.#sync();
-    });
-  }
-}
-
 const subscription = {
   name: 'work',
   durable: true,
@@ -61,7 +22,7 @@ const subscription = {
 } as const;
 
 async function consume(bus: Bus): Promise<void> {
-  const handled = new Ledger('handled');
+  const handled = new Ledger(folder, 'handled');
   const handler = async ({ payload, key }: Message, { attempt }: Context): Promise<void> => {
     const { s, r } = payload as { s: number; r: number };
     if (s % 97 === 0 && attempt === 1) throw new Error('once more');
@@ -155,8 +116,8 @@ async function traffic(bus: Bus): Promise<void> {
   const known = new Set<number>();
   for (const line of read('receipts')) known.add(Number.parseInt(line, 10));
   reserved = Math.max(0, ...read('reserved').map(Number));
-  const receipts = new Ledger('receipts');
-  const reservations = new Ledger('reserved');
+  const receipts = new Ledger(folder, 'receipts');
+  const reservations = new Ledger(folder, 'reserved');
   const missing: number[] = [];
   for (let s = 0; s < reserved; s += 2) if (!known.has(s)) missing.push(s);
   const flying = new Set<Promise<void>>();

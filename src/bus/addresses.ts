@@ -16,12 +16,15 @@ interface AddressOptions {
 /**
  * Whether a node leads, whom it follows and where it listens.
  *
+ * @param shared the folder that leads instead, in whichever process.
  * @throws {BusError} `OPTION_INVALID`.
  */
 export function resolveAddresses(
   options: AddressOptions,
   tls: ResolvedTls | undefined,
+  shared?: string,
 ): { readonly role: NodeRole; readonly leader: Address | undefined; readonly listen: Address | undefined } {
+  if (shared !== undefined) return { role: 'leaf', leader: { scheme: 'unix', path: shared }, listen: undefined };
   const role = options.leader === undefined ? 'alone' : options.leader === true ? 'leader' : 'leaf';
   const leader =
     typeof options.leader === 'string' ? parseAddress(options.leader, 'leader') : checkLeader(options.leader);

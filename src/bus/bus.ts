@@ -28,6 +28,7 @@ import type { EmitOptions, PublishOptions } from './publish-options.ts';
 import type { OutgoingFor } from './publisher.ts';
 import type { FrontOptions, ReceiveOptions } from './receive-options.ts';
 import type { Front, ReceivedDelivery } from './receiving.ts';
+import { joinFolder } from './shared-joining.ts';
 import type { SpawnOptions } from './spawn-options.ts';
 import type { BusStatus } from './status.ts';
 import { type BackupResult, backUp } from './store-source.ts';
@@ -53,16 +54,16 @@ export class Bus implements AsyncDisposable {
   /** @internal */
   static async open(given: BusOptions | undefined, parts: BusParts = {}): Promise<Bus> {
     const { options: asked, subscriptions } = await configured(given);
-    const opened = await openStore(asked, parts);
+    const { shared, ...joined } = await joinFolder(asked, parts, Bus.open);
+    const opened = await openStore(joined.options, joined.parts);
     const { options, starts } = opened;
     const { clock, node, logger } = options;
     const incarnation = newIncarnation(clock, starts);
     const name = `${node}.${incarnation}`;
     const runtime = parts.runtime?.(name) ?? createRuntime({ name, log: logger });
-    const wiring = new Wiring(options, runtime, incarnation, opened);
-    const bus = new Bus(wiring);
+    const bus = new Bus(new Wiring(options, runtime, incarnation, opened, shared));
     try {
-      await wiring.start();
+      await bus.#wiring.start();
       for (const definition of subscriptions) await bus.mailboxes.add(definition);
     } catch (error) {
       await bus.close({ timeout: 0 });

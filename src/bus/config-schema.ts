@@ -236,6 +236,9 @@ export const configRule = object(
     listen: address('Where a leader listens: tcp://host:port, tls://host:port or unix:path.', {
       default: 'tcp://127.0.0.1:1900',
     }),
+    shared: text(
+      "Instead of leader, listen and store: the folder that processes share; relative to this file's folder.",
+    ),
     secret,
     tls,
     insecure: flag('Allows listening beyond loopback without a secret or TLS.', { default: false }),

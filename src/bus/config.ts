@@ -19,6 +19,8 @@ export type ConfiguredBus = BusOptions & {
   readonly service?: string;
   /** Absolute. */
   readonly dataDir?: string;
+  /** Absolute. */
+  readonly shared?: string;
   readonly durability?: 'fsync' | 'os';
 };
 
@@ -88,6 +90,7 @@ async function busOf(document: ConfigDocument, folder: string, place: Place): Pr
   if (bus.listen !== undefined) checkAddress(bus.listen, place.member('listen'));
   return {
     ...bus,
+    ...(bus.shared === undefined ? {} : { shared: resolve(folder, bus.shared) }),
     ...(store === undefined ? {} : { dataDir: resolve(folder, store.folder) }),
     ...(store?.durability === undefined ? {} : { durability: store.durability }),
     ...(tls === undefined ? {} : { tls: tlsOf(tls, folder) }),

@@ -3,6 +3,7 @@ import { BusError } from '../core/errors.ts';
 import type { Pattern } from '../routing/pattern.ts';
 import type { DurableEntry } from '../wire/frame.ts';
 import { type Definition, policyRecord } from './definition.ts';
+import type { Asking } from './patience.ts';
 import { registryLimits } from './registry-allowance.ts';
 
 /** What the cluster's part of durable subscriptions needs of the network. */
@@ -24,6 +25,7 @@ export interface DurableClusterHost {
   /** Whether a node is there now. */
   alive(node: string): boolean;
   ask(node: string, method: string, params: unknown, timeout: number): Promise<unknown>;
+  readonly asking: Asking;
   pause(ms: number): Promise<void>;
   now(): number;
 }
@@ -159,11 +161,13 @@ export class DurableCluster {
     given: readonly string[],
     update: boolean,
   ): Promise<DurableEntry> {
-    const { leaderNode } = this.#host;
-    if (leaderNode === undefined) {
-      throw new BusError('NO_LEADER', `'${name}' needs the leader's store, and the leader is away`);
-    }
-    return this.declareAt(leaderNode, name, pattern, policy, given, update);
+    return this.#host.asking(requestTime, async () => {
+      const { leaderNode } = this.#host;
+      if (leaderNode === undefined) {
+        throw new BusError('NO_LEADER', `'${name}' needs the leader's store, and the leader is away`);
+      }
+      return this.declareAt(leaderNode, name, pattern, policy, given, update);
+    });
   }
 
   /** Has a home declare a subscription, or change it. */

@@ -28,6 +28,8 @@ export interface DurableRemoteHost {
   readonly events: EventHub;
   /** Whether this node has a store that lasts. */
   readonly stored: boolean;
+  /** Whether a publish waits in memory for a home that is away, until its time is up: another process takes its place soon. */
+  readonly patient: boolean;
   /** Why the store takes nothing now. */
   readonly storeError: BusError | undefined;
   /** Calls `fn` once when the store takes something again. */
@@ -100,6 +102,11 @@ export class DurableRemoteRoute implements Route, DurableTarget, DurableOutboxHo
     return this.#host.stored;
   }
 
+  /** Whether what is not confirmed is waited for although the home is away. */
+  get patient(): boolean {
+    return this.#host.patient;
+  }
+
   get reachable(): boolean {
     return this.#host.path(this.node) !== undefined;
   }
@@ -166,7 +173,7 @@ export class DurableRemoteRoute implements Route, DurableTarget, DurableOutboxHo
     for (const outbox of this.#outboxes) {
       if (outbox.spooling || outbox.unconfirmed === 0) continue;
       if (this.#host.stored && this.#host.storeError === undefined) this.#spool(outbox);
-      else outbox.giveUp();
+      else if (!this.patient) outbox.giveUp();
     }
   }
 
@@ -273,9 +280,10 @@ export class DurableRemoteRoute implements Route, DurableTarget, DurableOutboxHo
     const direct = this.#outboxes.length === 1 && this.reachable && !outbox.spooling && !outbox.stalled;
     if (direct) return outbox.enter(message, waiter) ? undefined : 'MAILBOX_FULL';
     if (!stored) {
-      // What is emitted waits in memory, within its bounds.
-      if (waiter !== undefined) return outbox.stalled ? 'STORE_FAILED' : 'NODE_UNREACHABLE';
-      return outbox.enter(message, undefined) ? undefined : 'MAILBOX_FULL';
+      // What is emitted waits in memory, within its bounds; so does what is published for a home that soon runs elsewhere.
+      const awaited = waiter === undefined || (this.patient && !this.reachable);
+      if (!awaited) return outbox.stalled ? 'STORE_FAILED' : 'NODE_UNREACHABLE';
+      return outbox.enter(message, waiter) ? undefined : 'MAILBOX_FULL';
     }
     if (storeError !== undefined) return storeError.code;
     if (!outbox.spooling) this.#spool(outbox);

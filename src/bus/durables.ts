@@ -36,7 +36,7 @@ export interface DurablesHost {
   /** The cluster's part; none in a bus that stands alone. */
   readonly cluster: DurableCluster | undefined;
   /** How consumers of other nodes' mailboxes reach them. */
-  readonly remote: Pick<RemoteAttachmentHost, 'ask' | 'reachable'>;
+  readonly remote: Pick<RemoteAttachmentHost, 'ask' | 'reachable' | 'asking'>;
   /** This node. */
   readonly node: string;
   nursery(): Nursery;

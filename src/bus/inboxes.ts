@@ -9,6 +9,8 @@ import type { Link } from './link.ts';
 
 /** How long the numbers of a publisher are remembered after it has gone, in milliseconds. */
 const retireAfter = 120_000;
+/** Of how many publishers of earlier lives a mailbox in a shared folder remembers the numbers. */
+const mostEarlier = 1024;
 
 /** How many lives of one node are remembered at one mailbox: an honest one has one, and those that it has spools of. */
 const mostLives = 256;
@@ -22,9 +24,13 @@ export class Inboxes {
   /** How many of them are of one node and one mailbox. */
   readonly #lives = new Map<string, number>();
   readonly #retiring: Deadlines;
+  /** In a shared folder: the mailboxes whose publishers of earlier lives have been looked at. */
+  readonly #looked: Set<string> | undefined;
 
-  constructor(clock: Clock) {
+  /** @param shared whether it is a shared folder's bus, to which no publisher comes that has a store. */
+  constructor(clock: Clock, shared: boolean) {
     this.#retiring = new Deadlines(clock, retireAfter);
+    this.#looked = shared ? new Set() : undefined;
   }
 
   get size(): number {
@@ -79,14 +85,34 @@ export class Inboxes {
   /** A publisher opens its stream to a durable mailbox of this node. */
   openDurable(link: Link, frame: ControlFrame & { type: 'open' }, to: DurableMailbox): DurableInbox {
     const { source, origin, mailbox } = frame;
+    if (this.#looked?.has(mailbox) === false) this.#expect(mailbox, to);
+    const inbox = this.#durable(mailbox, source, origin, to);
+    inbox.link(link, frame);
+    return inbox;
+  }
+
+  /**
+   * The publishers of a shared folder come back to its next owner, those that live; nobody will ever say of the others that they
+   * have gone.
+   */
+  #expect(mailbox: string, to: DurableMailbox): void {
+    this.#looked?.add(mailbox);
+    const earlier = [...to.journal.origins];
+    for (const key of earlier.splice(0, Math.max(0, earlier.length - mostEarlier))) to.journal.forget(key);
+    for (const key of earlier) {
+      const [source = '', origin = ''] = key.split('/');
+      this.#retiring.add(this.#durable(mailbox, source, origin, to));
+    }
+  }
+
+  #durable(mailbox: string, source: string, origin: string, to: DurableMailbox): DurableInbox {
     const key = `${mailbox}/${source}/${origin}`;
-    let inbox = this.#byKey.get(key) as DurableInbox | undefined; // as above
+    let inbox = this.#byKey.get(key) as DurableInbox | undefined; // a mailbox is in memory or durable, never both
     if (inbox === undefined) {
       const begin = `${mailbox}/${source}/`;
       inbox = new DurableInbox(source, origin, to, () => this.#drop(key, begin));
       this.#keep(key, begin, inbox);
     }
-    inbox.link(link, frame);
     return inbox;
   }
 

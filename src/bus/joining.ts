@@ -59,7 +59,9 @@ export class Joining {
   /** An attempt to reach the leader has failed. */
   failed(reason: BusError): void {
     this.#problem = reason;
-    const final = reason.code === 'HANDSHAKE_REFUSED' || reason.code === 'PROTOCOL_ERROR';
+    const { code } = reason;
+    const store = code.startsWith('STORE_') && code !== 'STORE_LOCKED'; // of a shared folder that this process would serve
+    const final = code === 'HANDSHAKE_REFUSED' || code === 'PROTOCOL_ERROR' || code === 'OPTION_INVALID' || store;
     if (this.#joined !== undefined && final) this.#joined.reject(reason);
     else if (this.#joined !== undefined && this.#remembers && reason.code === 'NODE_UNREACHABLE')
       this.#joined.resolve();

@@ -52,7 +52,7 @@ export class Network {
     const { options, incarnation, log } = host;
     const { clock, node, cluster, secret, limits, liveness, redial, transport } = options;
     this.#part = new OwnPart({ clock, log, down: liveness.down, role: () => this.#role });
-    this.#inboxes = new Inboxes(clock);
+    this.#inboxes = new Inboxes(clock, options.sharing === 'home');
     this.#requests = new Requests(clock, node);
     this.refusals = new Refusals(clock, log);
     this.#joining = new Joining(clock, log, host.starts > 1);
@@ -210,7 +210,7 @@ export class Network {
 
   /** Says goodbye, after what can still be confirmed has been: at most `timeout` milliseconds. */
   async leave(timeout: number): Promise<void> {
-    if (timeout > 0) await this.#routes.flushed(timeout, (route) => route.reachable);
+    if (timeout > 0) await this.#routes.flushed(timeout, (route) => route.reachable || route.patient);
     await within(this.#host.options.clock, Math.min(timeout, longestAnswer), this.#requests.answered());
     for (const link of this.#links) link.send({ type: 'leave' });
   }

@@ -14,6 +14,7 @@ import { type NodeRole, resolveAddresses } from './addresses.ts';
 import { checkCapabilities } from './capabilities.ts';
 import { type BusLimits, resolveLimits } from './limits.ts';
 import { resolveLogger } from './logger.ts';
+import { checkShared } from './shared-options.ts';
 import { resolveSyslog, type SyslogOptions } from './syslog-options.ts';
 import { checkBearer, resolveTls, type TlsOptions } from './tls-options.ts';
 
@@ -54,6 +55,12 @@ export interface BusOptions {
    * @default 'tcp://127.0.0.1:1900' for a leader; 'tls://127.0.0.1:1900' with `tls`
    */
   listen?: string;
+  /**
+   * Instead of `leader`, `listen` and `dataDir`: a folder. The processes of this machine and of one user that name the same one
+   * form a bus by themselves; one of them serves it, and when that ends another one does. Made with mode 0700 when it is
+   * missing. @default none
+   */
+  shared?: string;
   /** Shared by all nodes, at least 16 bytes. It proves who belongs to the cluster; it does not hide what is sent. */
   secret?: string | Uint8Array;
   /**
@@ -116,6 +123,8 @@ export interface ResolvedOptions {
   /** Whether a service was named. */
   readonly ownService: boolean;
   readonly dataDir: string | undefined;
+  /** `'member'`: its leader, wherever that runs, is a shared folder; `'home'`: it is the folder's own bus. */
+  readonly sharing: 'none' | 'member' | 'home';
   readonly durability: Durability;
   readonly role: NodeRole;
   readonly leader: Address | undefined;
@@ -140,6 +149,8 @@ export interface Parts {
   transport?: Transport;
   /** Stands in for the store in `dataDir`, which lasts as long as somebody holds on to it. */
   source?: StoreSource;
+  /** It is the own bus of a shared folder. @default false */
+  folder?: boolean;
 }
 
 const known = [
@@ -151,6 +162,7 @@ const known = [
   'durability',
   'leader',
   'listen',
+  'shared',
   'secret',
   'tls',
   'insecure',
@@ -163,10 +175,6 @@ const known = [
   'logger',
   'syslog',
 ] as const satisfies readonly (keyof BusOptions)[];
-
-const later = {
-  shared: 'shared folders come in a later version',
-};
 
 const day = 86_400_000;
 
@@ -200,7 +208,7 @@ export function resolveOptions(
 ): ResolvedOptions {
   const what = 'createBus()';
   checkObject(what, options);
-  checkKnown(what, options, known, later);
+  checkKnown(what, options, known);
   const clock = parts.clock ?? systemClock;
   const tls = resolveTls(options.tls, clock);
   const node = named ?? (options.node === undefined ? (tls?.names[0] ?? defaultNode(clock)) : options.node);
@@ -218,14 +226,16 @@ export function resolveOptions(
   if (dataDir !== undefined && (typeof dataDir !== 'string' || dataDir === '')) {
     throw new BusError('OPTION_INVALID', `dataDir ${describe(dataDir)} must be the path of a folder`);
   }
+  const shared = checkShared(options as Readonly<Record<string, unknown>>);
   checkBearer(node, tls);
-  const { role, leader, listen } = resolveAddresses(options, tls);
+  const { role, leader, listen } = resolveAddresses(options, tls, shared);
   return {
     node,
     cluster,
     service,
     ownService: options.service !== undefined,
     dataDir,
+    sharing: shared !== undefined ? 'member' : parts.folder === true ? 'home' : 'none',
     durability: checkChoice('durability', options.durability, 'fsync', ['fsync', 'os'] as const),
     role,
     leader,

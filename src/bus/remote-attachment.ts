@@ -7,6 +7,7 @@ import type { SubscriptionState } from '../core/lifecycle.ts';
 import type { Logger } from '../core/log.ts';
 import type { DurableEntry } from '../wire/frame.ts';
 import type { Wanted } from './consumer-link.ts';
+import type { Asking } from './patience.ts';
 import type { RemoteConsumer } from './remote-consumer.ts';
 import type { SubscriptionDriver } from './subscription.ts';
 
@@ -17,6 +18,7 @@ export interface RemoteAttachmentHost {
   /** Asks the home. @throws {BusError} */
   ask(node: string, method: string, params: unknown, timeout: number): Promise<unknown>;
   reachable(node: string): boolean;
+  readonly asking: Asking;
   ended(attachment: RemoteAttachment): void;
 }
 
@@ -163,10 +165,12 @@ export class RemoteAttachment implements SubscriptionDriver {
 
   async drain(timeout: number): Promise<void> {
     const { home, name } = this.entry;
-    if (!this.#host.reachable(home)) {
-      throw new BusError('NODE_UNREACHABLE', `'${name}' cannot be drained: its home '${home}' is away`);
-    }
-    await this.#host.ask(home, 'mailbox.drain', { name, timeout }, timeout + answerTime);
+    await this.#host.asking(timeout, async (left) => {
+      if (!this.#host.reachable(home)) {
+        throw new BusError('NODE_UNREACHABLE', `'${name}' cannot be drained: its home '${home}' is away`);
+      }
+      await this.#host.ask(home, 'mailbox.drain', { name, timeout: left }, left + answerTime);
+    });
   }
 
   /** Detaches: the mailbox stays. */

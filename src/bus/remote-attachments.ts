@@ -89,6 +89,7 @@ export class RemoteAttachments {
       log,
       ask: (node, method, params, time) => this.#host.ask(node, method, params, time),
       reachable: (node) => this.#host.reachable(node),
+      asking: this.#host.asking,
       ended: () => this.#all.delete(id),
     };
     const attachment = new RemoteAttachment(host, entry, id, credit, timeout, fence);

@@ -43,6 +43,7 @@ export class RemoteRoute implements GroupMember {
   readonly node: string;
   readonly pattern: Pattern;
   readonly durable = undefined;
+  readonly patient = false;
   readonly retry: Readonly<RetryPolicy>;
   readonly #host: RemoteHost;
   readonly #incarnation: string;

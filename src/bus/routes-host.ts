@@ -46,6 +46,7 @@ export function routesHost(host: NetworkHost, ways: Ways): RemoteRoutesHost {
       clock,
       events,
       stored: host.stored,
+      patient: options.sharing === 'member',
       get storeError() {
         return admin.commits.error;
       },

@@ -6,6 +6,7 @@ import type { LinkStatus, MemberStatus } from './member-status.ts';
 import type { Network } from './network.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { RefusalCounts } from './refusals.ts';
+import type { FolderOwner } from './shared-files.ts';
 import type { SpoolStatus } from './spools.ts';
 import { bytesOf } from './store-source.ts';
 import type { Storehouse } from './storehouse.ts';
@@ -23,6 +24,8 @@ export interface BusStatus {
   address?: string;
   /** The leader, as far as this node knows; `epoch` is `<term>.<start>`. */
   leader?: { node: string; epoch: string; linked: boolean };
+  /** Of a process that shares a folder; `owner`: who serves it, as far as this node knows. */
+  shared?: { folder: string; owner?: FolderOwner };
   members: MemberStatus[];
   links: LinkStatus[];
   /** Of another node: the first 1,000. */
@@ -74,6 +77,7 @@ export interface StatusSource {
   readonly subscriptions: SubscriptionStatus[];
   readonly storehouse: Storehouse;
   readonly gaps: number;
+  readonly shared: BusStatus['shared'];
   readonly tree: TreeNode;
 }
 
@@ -90,6 +94,7 @@ export function statusOf({ options, incarnation, state, network, storehouse, ...
     role,
     ...(address === undefined ? {} : { address }),
     ...(leader === undefined ? {} : { leader }),
+    ...(rest.shared === undefined ? {} : { shared: rest.shared }),
     members: network?.members() ?? [],
     links: network?.links() ?? [],
     subscriptions: rest.subscriptions,

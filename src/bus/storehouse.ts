@@ -21,6 +21,7 @@ import { Mailboxes } from './mailboxes.ts';
 import type { Network } from './network.ts';
 import type { Leadership } from './network-host.ts';
 import type { OpenedStore } from './opened-store.ts';
+import { once, patient } from './patience.ts';
 import type { Publisher } from './publisher.ts';
 import { checkSize } from './registry-allowance.ts';
 import { OrphanWatch, orphans, RegistryRecords } from './registry-records.ts';
@@ -96,6 +97,7 @@ export class Storehouse {
       path: (target) => this.#network?.path(target),
       incarnationOf: (target) => this.#network?.registry.get(target)?.incarnation,
     });
+    const asking = options.sharing === 'member' ? patient(clock) : once;
     if (role !== 'alone') {
       const network = (): Network => this.#network as Network; // set before anything is declared
       this.#cluster = new DurableCluster({
@@ -123,6 +125,7 @@ export class Storehouse {
         apply: (entry) => void network().registry.applyDurable(entry),
         alive: (target) => target === node || network().registry.get(target)?.state === 'alive',
         ask: (target, method, params, timeout) => network().request(target, method, params, timeout),
+        asking,
         pause: (ms) => new Promise((done) => void clock.timer(ms, done)),
         now: () => clock.monotonic(),
       });
@@ -141,6 +144,7 @@ export class Storehouse {
       step: steps.step,
       cluster: this.#cluster,
       remote: {
+        asking,
         ask: async (target, method, params, timeout) => this.#network?.request(target, method, params, timeout),
         reachable: (target) => this.#network?.path(target) !== undefined,
       },

@@ -4,17 +4,16 @@ import type { Handler } from '../actors/subscriber-options.ts';
 import { Supervisor } from '../actors/supervisor.ts';
 import { keyOf } from '../cluster/assignments.ts';
 import { closeAll } from '../core/async.ts';
-import { BusError, describe, toError } from '../core/errors.ts';
+import { BusError, toError } from '../core/errors.ts';
 import type { BusEvent, EventHub } from '../core/events.ts';
 import { originOf } from '../core/incarnation.ts';
 import { type BusState, busTransitions, Lifecycle } from '../core/lifecycle.ts';
-import { checkName } from '../core/topic.ts';
 import { within } from '../core/within.ts';
 import type { Feed, Identity } from '../hosting/instance.ts';
 import { patternFromWire } from '../routing/pattern.ts';
 import { Router } from '../routing/router.ts';
 import type { PlacementEntry } from '../wire/placement-entry.ts';
-import { answerDeadLetters } from './dead-letter-requests.ts';
+import { answerRequest } from './answering.ts';
 import type { WirePattern } from './definition.ts';
 import { EventFeed } from './event-feed.ts';
 import { Following, type FollowListener, type FollowOptions } from './following.ts';
@@ -23,6 +22,7 @@ import { MailboxControl } from './mailbox-control.ts';
 import { Network } from './network.ts';
 import type { OpenedStore } from './opened-store.ts';
 import type { ResolvedOptions } from './options.ts';
+import { patient } from './patience.ts';
 import { PlacementControl } from './placement-control.ts';
 import { Placing } from './placing.ts';
 import { Promotion } from './promotion.ts';
@@ -31,9 +31,9 @@ import { Publisher } from './publisher.ts';
 import { Receiving } from './receiving.ts';
 import { registryLimits } from './registry-allowance.ts';
 import type { Route } from './route.ts';
+import type { SharedFolder } from './shared-folder.ts';
 import { Spawning } from './spawning.ts';
-import { type BusStatus, brief, statusOf } from './status.ts';
-import { backUp } from './store-source.ts';
+import { type BusStatus, statusOf } from './status.ts';
 import { Storehouse } from './storehouse.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { Watching } from './watching.ts';
@@ -66,14 +66,22 @@ export class Wiring {
   #closing: Promise<void> | undefined;
   #closeBy = 0;
   readonly #opened: OpenedStore;
+  readonly #shared: SharedFolder | undefined;
 
-  constructor(options: ResolvedOptions, runtime: Runtime, incarnation: string, opened: OpenedStore) {
+  constructor(
+    options: ResolvedOptions,
+    runtime: Runtime,
+    incarnation: string,
+    opened: OpenedStore,
+    shared?: SharedFolder,
+  ) {
     const { clock, logger: log, node, limits, role } = options;
     this.options = options;
     this.incarnation = incarnation;
     this.#runtime = runtime;
     this.events = opened.events;
     this.#opened = opened;
+    this.#shared = shared;
     this.#supervisor = new Supervisor({ runtime, clock, log, giveUp: (error, path) => this.#failed(error, path) });
     const factory = new MessageFactory(clock, node, originOf(incarnation), limits.payload);
     this.publisher = new Publisher(clock, this.router, factory, () => this.check());
@@ -173,7 +181,7 @@ export class Wiring {
         registered: (entry, before) => this.storehouse.registered(entry, before),
         relinked: (target) => this.storehouse.relinked(target),
         gone: (target, life) => this.storehouse.gone(target, life),
-        handle: (method, params, source) => this.#answer(method, params, source),
+        handle: (method, params, source) => answerRequest(this, method, params, source),
         placements: this.placing.table,
         listeners: [this.placing, this.watching],
         told: (member, said) => this.placing.told(member, said),
@@ -239,7 +247,14 @@ export class Wiring {
     if (this.network === undefined) {
       throw new BusError('NODE_UNREACHABLE', `this bus is in no cluster, so there is no node '${node}'`);
     }
-    return this.network.request(node, method, params, timeout);
+    const { network } = this;
+    if (this.options.sharing !== 'member') return network.request(node, method, params, timeout);
+    // It is asked once, since it need not be harmless twice; but not before somebody serves the folder.
+    const served = async (left: number): Promise<number> => {
+      if (network.leader?.linked === true) return left;
+      throw new BusError('NO_LEADER', `'${method}' of node '${node}' found nobody who serves the shared folder`);
+    };
+    return patient(this.options.clock)(timeout, served).then((left) => network.request(node, method, params, left));
   }
 
   /** Hears the events of other nodes. @returns what ends it. */
@@ -269,6 +284,7 @@ export class Wiring {
       subscriptions: this.subscriptions.status(),
       storehouse: this.storehouse,
       gaps: this.#opened.gaps(),
+      shared: this.#shared?.status,
       tree: this.#supervisor.status(),
     });
   }
@@ -276,6 +292,7 @@ export class Wiring {
   async #close(timeout: number): Promise<void> {
     this.lifecycle.to('closing');
     const { clock, flush } = this.options;
+    const shared = this.#shared;
     this.#closeBy = clock.monotonic() + timeout;
     try {
       await closeAll([
@@ -291,6 +308,7 @@ export class Wiring {
         () => this.#supervisor.stop(),
         () => this.#runtime.close(),
         () => this.publisher.close(),
+        ...(shared === undefined ? [] : [() => shared.close()]),
       ]);
     } finally {
       this.lifecycle.to('closed');
@@ -348,33 +366,6 @@ export class Wiring {
       resume: () => subscription.resume(),
       close: (timeout) => subscription.close({ timeout }),
     };
-  }
-
-  async #answer(method: string, params: unknown, source: string): Promise<unknown> {
-    const given = (params ?? {}) as Readonly<Record<string, unknown>>;
-    const answer =
-      this.storehouse.answer(method, params, source) ??
-      this.spawning.answer(method, given, source) ??
-      this.promotion.answer(method, given, source);
-    if (answer !== undefined) return answer;
-    if (method.startsWith('mailbox.')) return this.mailboxes.answer(method, params);
-    if (method.startsWith('dlq.')) return answerDeadLetters(this.storehouse.deadLetters, method, params);
-    if (method === 'store.backup') return this.#backUp(params);
-    if (method === 'status') return brief(this.status());
-    if (method === 'events') return this.feed.answer(params);
-    if (method === 'unsubscribe') {
-      const { name, timeout } = (params ?? {}) as { name?: unknown; timeout?: unknown };
-      checkName('subscription', name);
-      await this.subscriptions.remove(name, typeof timeout === 'number' ? timeout : 0);
-      return undefined;
-    }
-    throw new BusError('PROTOCOL_ERROR', `node '${this.options.node}' knows no request ${describe(method)}`);
-  }
-
-  async #backUp(params: unknown): Promise<unknown> {
-    const { name } = (params ?? {}) as { name?: unknown };
-    checkName('backup', name);
-    return backUp(this.storehouse.admin.commits.store, this.options.dataDir, name);
   }
 
   /** Something inside has failed for good: the node closes in order. */

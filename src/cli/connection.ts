@@ -17,6 +17,11 @@ export const connectionArguments = {
     valueHint: 'address',
     description: 'The leader to join (or MAILVAN_LEADER; else tcp://127.0.0.1:1900)',
   },
+  shared: {
+    type: 'string',
+    valueHint: 'folder',
+    description: 'The folder that the processes of this machine share, instead of a leader',
+  },
   secret: {
     type: 'string',
     valueHint: 'text',
@@ -47,6 +52,7 @@ export const connectionArguments = {
 /** The connection options as they were given. */
 export interface ConnectionOptions extends GivenTls {
   readonly leader?: string | undefined;
+  readonly shared?: string | undefined;
   readonly secret?: string | undefined;
   readonly 'secret-file'?: string | undefined;
   readonly cluster?: string | undefined;
@@ -80,16 +86,20 @@ export async function connect(
   more: Pick<BusOptions, 'service' | 'capabilities' | 'dataDir' | 'promote'> = {},
 ): Promise<Bus> {
   const secret = secretOf(options);
+  const { shared } = options;
+  if (shared !== undefined && (options.leader !== undefined || leading?.lead || leading?.listen || more.dataDir)) {
+    throw misuse('--shared: who serves the folder leads and listens, and its store is in it: give nothing beside it');
+  }
   const leader =
     leading?.lead === true ? true : (options.leader ?? process.env.MAILVAN_LEADER ?? 'tcp://127.0.0.1:1900');
-  const tls = tlsOf(options, [leader, leading?.listen]);
+  const tls = shared === undefined ? tlsOf(options, [leader, leading?.listen]) : undefined;
   // A store knows the name of its node, and so does a certificate.
   const node =
     options.node ??
     (more.dataDir === undefined && tls === undefined ? `cli-${command}-${process.pid}-${suffix()}` : undefined);
   const bus: BusOptions = {
     ...(node === undefined ? {} : { node }),
-    leader,
+    ...(shared === undefined ? { leader } : { shared }),
     ...logOf(options),
     ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
     ...(options.timeout === undefined ? {} : { joinTimeout: readDuration('--timeout', options.timeout) }),

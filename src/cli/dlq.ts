@@ -54,7 +54,7 @@ export const dlq = defineCommand({
     if (named !== undefined && args.connect === undefined) throw misuse('--node is for --connect', help);
     const { bus } = await openFor('dlq', opening, { makes: false, reads: false });
     try {
-      const node = named ?? (args.connect === undefined ? bus.node : ((await bus.status()).leader?.node ?? bus.node));
+      const node = named ?? (await bus.status()).leader?.node ?? bus.node;
       const box = bus.deadLettersOf(node);
       if (action === 'ls') await list(terminal, box, filter);
       else if (action === 'groups') await groups(terminal, box, filter);

@@ -58,17 +58,24 @@ export async function openFor(
   options: OpeningOptions,
   { makes, reads }: { makes: boolean; reads: boolean },
 ): Promise<Opened> {
-  const { data, config: file, connect: address, service } = options;
+  const { data, config: file, connect: address, shared, service } = options;
   if (address !== undefined && data !== undefined) {
     throw misuse('--connect asks the nodes that run, and --data opens a folder that none has open: give one of them');
   }
-  const wanted = reads || file !== undefined || (data === undefined && address === undefined);
+  if (shared !== undefined && (address !== undefined || data !== undefined)) {
+    throw misuse('--shared names a folder that may be in use, so it needs neither --data nor --connect');
+  }
+  const elsewhere = address !== undefined || shared !== undefined;
+  const wanted = reads || file !== undefined || (data === undefined && !elsewhere);
   const config = wanted ? await loadConfig(file ?? defaultConfigFile) : undefined;
   const own = service ?? config?.bus.service;
   const named = own === undefined ? {} : { service: own };
-  if (address !== undefined)
-    return { bus: await connect(command, { ...options, leader: address }, undefined, named), config };
+  if (elsewhere) return { bus: await connect(command, { ...options, leader: address }, undefined, named), config };
   const dataDir = data ?? config?.bus.dataDir;
+  if (dataDir === undefined && config?.bus.shared !== undefined) {
+    const { node: _, ...rest } = config.bus; // a process that runs may bear the name
+    return { bus: await opened({ ...rest, logger: silentLogger, ...named }), config };
+  }
   if (dataDir === undefined) {
     const hint = 'name the folder by --data, or ask the cluster by --connect <address>';
     throw misuse(`${config?.file} names no store: its durable subscriptions live at its leader`, hint);
@@ -84,8 +91,12 @@ export async function openFor(
     ...(durability === undefined ? {} : { durability }),
     ...(limits === undefined ? {} : { limits }),
   };
+  return { bus: await opened(given), config };
+}
+
+async function opened(options: BusOptions): Promise<Bus> {
   try {
-    return { bus: await createBus(given), config };
+    return await createBus(options);
   } catch (error) {
     throw explained(error);
   }

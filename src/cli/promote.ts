@@ -6,12 +6,15 @@ import { connect, connectionArguments } from './connection.ts';
 import { type Failure, failureOf, rehinted } from './failure.ts';
 import type { Invocation } from './invocation.ts';
 
+// Whoever serves a shared folder leads.
+const { shared: _, ...joining } = connectionArguments;
+
 /** `mailvan promote <node>` */
 export const promote = defineCommand({
   meta: { name: 'promote', description: 'Have another node lead: one that listens' },
   args: {
     target: { type: 'positional', required: true, description: 'The node that is to lead' },
-    ...connectionArguments,
+    ...joining,
     leader: {
       ...connectionArguments.leader,
       description:

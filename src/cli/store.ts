@@ -15,7 +15,7 @@ import { plain } from './rendering.ts';
 import { numberOf, tableOf } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
-const { leader: _, node: __, ...joining } = connectionArguments;
+const { leader: _, node: __, shared: ___, ...joining } = connectionArguments;
 const actions = ['verify', 'repair', 'backup', 'stats'];
 const help = "'mailvan store --help' tells more";
 

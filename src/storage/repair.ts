@@ -1,9 +1,10 @@
 import { renameSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, rmdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { BusError } from '../core/errors.ts';
 import { copyFiles, exists, syncFiles, syncPath } from './files.ts';
+import { openLinked } from './folder-lock.ts';
 import { InfoLog, type Losses } from './info-log.ts';
 import { inspect } from './inspection.ts';
 import { LevelStore } from './level.ts';
@@ -105,8 +106,7 @@ async function takeGuard(folder: string): Promise<LevelStore> {
   try {
     await mkdir(workOf(folder), { recursive: true });
     place = await mkdtemp(join(workOf(folder), 'guard-'));
-    await symlink(join(folder, 'LOCK'), join(place, 'LOCK'));
-    return await LevelStore.open(place);
+    return await openLinked(place, join(folder, 'LOCK'));
   } catch (error) {
     // Another opener that has just ended sweeps the work folder, and with it the guard that was being made.
     const { code } = (error ?? {}) as { code?: unknown };

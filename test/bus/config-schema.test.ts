@@ -122,7 +122,7 @@ describe('the schema and the loader', () => {
       ...['', '.subscriptions[]', '.subscriptions[].filters[]'],
       ...keys(
         '',
-        '$schema node cluster service leader listen secret tls insecure joinTimeout liveness redial limits store',
+        '$schema node cluster service leader listen shared secret tls insecure joinTimeout liveness redial limits store',
       ),
       ...keys('', 'subscriptions capabilities syslog'),
       '.capabilities.*',

@@ -31,6 +31,7 @@ describe('createBus()', () => {
       cluster: 'default',
       service: 'default',
       ownService: false,
+      sharing: 'none',
       dataDir: undefined,
       durability: 'fsync',
       role: 'alone',
@@ -229,15 +230,6 @@ describe('createBus()', () => {
     for (const service of ['billing', 'default']) {
       const resolved = resolve({ logger: silentLogger, service, durability: 'os' });
       assert.deepEqual([resolved.service, resolved.ownService, resolved.durability], [service, true, 'os']);
-    }
-  });
-
-  test('what a later version adds is refused by its name', () => {
-    for (const name of ['shared']) {
-      assert.throws(
-        () => resolve({ logger: silentLogger, [name]: {} }),
-        refusal('OPTION_INVALID', `'${name}' is not available yet`),
-      );
     }
   });
 

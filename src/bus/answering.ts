@@ -1,0 +1,55 @@
+import { BusError, describe } from '../core/errors.ts';
+import { checkName } from '../core/topic.ts';
+import { answerDeadLetters } from './dead-letter-requests.ts';
+import type { EventFeed } from './event-feed.ts';
+import type { MailboxControl } from './mailbox-control.ts';
+import type { ResolvedOptions } from './options.ts';
+import type { Promotion } from './promotion.ts';
+import type { Spawning } from './spawning.ts';
+import { type BusStatus, brief } from './status.ts';
+import { backUp } from './store-source.ts';
+import type { Storehouse } from './storehouse.ts';
+import type { Subscriptions } from './subscriptions.ts';
+
+/** The parts of a bus that other nodes may ask something of. */
+export interface Answering {
+  readonly options: ResolvedOptions;
+  readonly storehouse: Storehouse;
+  readonly spawning: Spawning;
+  readonly promotion: Promotion;
+  readonly mailboxes: MailboxControl;
+  readonly feed: EventFeed;
+  readonly subscriptions: Subscriptions;
+  status(): BusStatus;
+}
+
+/** Answers a request of another node. @throws {BusError} `PROTOCOL_ERROR`, and what it comes to: that is the answer then. */
+export async function answerRequest(bus: Answering, method: string, params: unknown, source: string): Promise<unknown> {
+  const given = (params ?? {}) as Readonly<Record<string, unknown>>;
+  const answer =
+    bus.storehouse.answer(method, params, source) ??
+    bus.spawning.answer(method, given, source) ??
+    bus.promotion.answer(method, given, source);
+  if (answer !== undefined) return answer;
+  if (method.startsWith('mailbox.')) return bus.mailboxes.answer(method, params);
+  if (method.startsWith('dlq.')) return answerDeadLetters(bus.storehouse.deadLetters, method, params);
+  switch (method) {
+    case 'status':
+      return brief(bus.status());
+    case 'events':
+      return bus.feed.answer(params);
+    case 'store.backup': {
+      const { name } = given;
+      checkName('backup', name);
+      return backUp(bus.storehouse.admin.commits.store, bus.options.dataDir, name);
+    }
+    case 'unsubscribe': {
+      const { name, timeout } = given;
+      checkName('subscription', name);
+      await bus.subscriptions.remove(name, typeof timeout === 'number' ? timeout : 0);
+      return undefined;
+    }
+    default:
+      throw new BusError('PROTOCOL_ERROR', `node '${bus.options.node}' knows no request ${describe(method)}`);
+  }
+}
