@@ -104,6 +104,22 @@ export class RemoteAttachment implements SubscriptionDriver {
     return this.#host.ask(this.entry.home, method, { ...params, consumer: this.id }, timeout);
   }
 
+  /**
+   * Resolves when the home has nothing for the consumer now, to its answer, or when that is not waited for any more. In a
+   * shared folder the next home is asked, as soon as it has the consumer. @throws {BusError}
+   */
+  exhausted(waits: () => boolean): Promise<unknown> {
+    return this.#host.asking(answerTime, async (left) => {
+      if (!waits()) return undefined;
+      try {
+        return await this.ask('consumer.exhausted', this.#wanted, left);
+      } catch (error) {
+        if (!(error instanceof BusError) || error.code !== 'NOT_FOUND') throw error;
+        throw new BusError('NODE_UNREACHABLE', `'${this.name}' is not attached`, { cause: error });
+      }
+    });
+  }
+
   /** Attaches for the first time. Resolves when the home has taken it, or cannot be reached for now. */
   async start(consumer: RemoteConsumer): Promise<void> {
     this.#consumer = consumer;

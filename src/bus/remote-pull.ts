@@ -99,7 +99,7 @@ class RemoteWorker implements PullWorker {
     const { name, home } = this.#attachment.entry;
     let answer: unknown;
     try {
-      answer = await this.#attachment.ask('consumer.exhausted', this.#attachment.wanted);
+      answer = await this.#attachment.exhausted(waits);
     } catch (cause) {
       const text = `whether '${name}' has a message is not known: its home '${home}' cannot be asked`;
       throw new BusError('NODE_UNREACHABLE', text, { cause });

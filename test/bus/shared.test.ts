@@ -248,6 +248,20 @@ test('while nobody serves the folder subscribing, draining and asking wait for w
   assert.ok(list.some(({ name }) => name === 'default/work'));
 });
 
+test('a receive whose time ends while nobody serves the folder hears from who does so next', async (t) => {
+  const folder = tempFolder(t);
+  const child = await process_(t, folder, 'child');
+  const bus = await member(t, folder, 'bus');
+  await bus.subscribe('numbers', null, { name: 'work', durable: true });
+  const nothing = bus.receive('work', { timeout: 1 });
+  child.kill('SIGKILL');
+  await next(bus, 'leader.lost');
+  const late = bus.receive('work', { timeout: 1 });
+  assert.deepEqual([await nothing, await late], [null, null]);
+  await bus.publish('numbers', 2);
+  assert.equal((await bus.receive('work', { timeout: 10_000 }))?.message.payload, 2);
+});
+
 test('a path that is too long for a socket has it under the temporary folder, for this user alone', async (t) => {
   const folder = join(tempFolder(t), 'long'.repeat(40));
   const one = await member(t, folder, 'one');

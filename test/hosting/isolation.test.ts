@@ -449,7 +449,7 @@ describe('an instance', () => {
         },
       };
     });
-    const options = { name: 'f', pattern: 'f', retry: { attempts: 4, delay: 1 } };
+    const options = { name: 'f', pattern: 'f', retry: { attempts: 4, delay: 1 }, outage: false } as const;
     const placement = await world.until(bus.spawn('fragile', options));
     let retried = 0;
     bus.on('message.retried', () => void retried++);
