@@ -251,7 +251,9 @@ describe('verify', () => {
       await tamper(folder, (store) => store.write([{ type: 'put', key: wrong, value }], true));
       const { whole, notes } = await verifyFolder(folder);
       // A state that belongs to nobody holds nothing: it is worth telling, and no damage.
-      assert.ok(!whole || (prefix === 'st/' && notes.length === 1), wrong);
+      // A file that a compaction has left is another note.
+      const remains = notes.filter((note) => note.includes('remains of a mailbox')).length;
+      assert.ok(!whole || (prefix === 'st/' && remains === 1), wrong);
       await tamper(folder, (store) => store.write([{ type: 'del', key: wrong }], true));
     }
   });

@@ -238,6 +238,7 @@ const bugs: readonly { promise: string; bug: Bug; finds: RegExp; faults?: readon
     },
     finds: /^9: /,
     faults: ['crash'],
+    from: 24,
   },
   {
     promise: '10: a spool that forgets',
@@ -263,7 +264,7 @@ const bugs: readonly { promise: string; bug: Bug; finds: RegExp; faults?: readon
     promise: 'a leader that does not take back what was given up',
     bug: instead(Placements, 'revoke', () => () => undefined),
     finds: /^spawn: .* was refused, and is there/,
-    from: 149,
+    from: 236,
   },
 ];
 
