@@ -63,6 +63,20 @@ for (const given of [{}, { secret }]) {
   });
 }
 
+test('members that listen at tls:// link to each other by tls://, each by its own name', async (t) => {
+  const { leader } = await leaderOf(t, { tls: lead });
+  const listen = 'tls://127.0.0.1:0';
+  const home = await open(t, { node: 'home', leader, listen, tls: await pki.node('home') });
+  const pub = await open(t, { node: 'a', leader, listen, tls: a });
+  const got: unknown[] = [];
+  await home.subscribe('orders', ({ payload }) => void got.push(payload));
+  for (let n = 0; (await pub.status()).links.length < 2; n++) await pub.publish('orders', n);
+  const from = got.length;
+  for (let n = 0; n < 10; n++) assert.equal((await pub.publish('orders', n)).matched, 1);
+  assert.equal(got.length, from + 10);
+  assert.deepEqual((await pub.status()).links.map(({ node }) => node).sort(), ['home', 'lead']);
+});
+
 test('a node that is given no name has the first that its certificate bears; another one has to be among them', async (t) => {
   const { leader } = await leaderOf(t, { tls: lead });
   const tls = await pki.node(['first', 'second']);
