@@ -27,6 +27,7 @@ const programs = [
   'damage',
   'atomic-step',
   'refusals',
+  'access',
 ];
 const wanted = process.argv.slice(2).filter((word) => !word.startsWith('--'));
 const options = process.argv.slice(2).filter((word) => word.startsWith('--'));

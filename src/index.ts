@@ -11,6 +11,7 @@ export { type DeclarativeFilter, type Filter, maxSize, minPeriod, type Predicate
 export type { Durability, LatestOnly, MailboxLimits, Overflow } from './actors/mailbox-policy.ts';
 export type { Handler, SubscriptionStats } from './actors/subscriber-options.ts';
 export type { TreeNode } from './actors/supervisor.ts';
+export type { AccessList, AccessRule } from './bus/access.ts';
 export { Bus, createBus } from './bus/bus.ts';
 export { type BusConfig, type ConfiguredBus, type ConfiguredSubscription, loadConfig } from './bus/config.ts';
 export { type ConsumedDelivery, Consumption } from './bus/consumption.ts';
@@ -57,7 +58,15 @@ export {
   type RouteFailure,
   type SchemaIssue,
 } from './core/errors.ts';
-export type { BusEvent, DropReason, EventListener, EventOf, EventType, ExpiryReason } from './core/events.ts';
+export type {
+  AccessAction,
+  BusEvent,
+  DropReason,
+  EventListener,
+  EventOf,
+  EventType,
+  ExpiryReason,
+} from './core/events.ts';
 export type { BusState, SubscriptionState } from './core/lifecycle.ts';
 export type { Logger } from './core/log.ts';
 export type { Headers, Message } from './core/message.ts';

@@ -195,3 +195,11 @@ test('who has no business in a cluster is refused, no frame of it is looked at, 
   assert.equal(code, 0, output);
   assert.match(output, /PASS/);
 });
+
+test('outside its rules a node is refused, typed and counted, by thousands, and the rest of its traffic is unharmed', {
+  timeout: 120_000,
+}, async () => {
+  const { code, output } = await run('soak/access.ts');
+  assert.equal(code, 0, output);
+  assert.match(output, /PASS/);
+});

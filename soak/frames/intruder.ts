@@ -11,6 +11,7 @@ export interface Guise {
   readonly secret?: Uint8Array;
   readonly maxFrame?: number;
   readonly nonce?: Uint8Array;
+  readonly epoch?: Hello['epoch'];
 }
 
 /** A peer that knows the secret, or not, and sends whatever it likes. */

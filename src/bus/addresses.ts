@@ -10,6 +10,7 @@ interface AddressOptions {
   readonly leader?: unknown;
   readonly listen?: unknown;
   readonly secret?: unknown;
+  readonly secrets?: unknown;
   readonly insecure?: unknown;
 }
 
@@ -52,7 +53,7 @@ function resolveListen(options: AddressOptions, role: NodeRole, tls: ResolvedTls
   }
   const { listen = tls === undefined ? 'tcp://127.0.0.1:1900' : 'tls://127.0.0.1:1900' } = options;
   const address = parseAddress(listen, 'listen');
-  const open = options.secret === undefined && tls === undefined;
+  const open = options.secret === undefined && options.secrets === undefined && tls === undefined;
   if (!isLoopback(address) && open && options.insecure !== true) {
     throw new BusError(
       'OPTION_INVALID',

@@ -3,8 +3,10 @@ import { checkName } from '../core/topic.ts';
 import { answerDeadLetters } from './dead-letter-requests.ts';
 import type { EventFeed } from './event-feed.ts';
 import type { MailboxControl } from './mailbox-control.ts';
+import type { Network } from './network.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { Promotion } from './promotion.ts';
+import { judgeRequest } from './request-gate.ts';
 import type { Spawning } from './spawning.ts';
 import { type BusStatus, brief } from './status.ts';
 import { backUp } from './store-source.ts';
@@ -15,6 +17,7 @@ import type { Subscriptions } from './subscriptions.ts';
 export interface Answering {
   readonly options: ResolvedOptions;
   readonly storehouse: Storehouse;
+  readonly network: Pick<Network, 'gate'> | undefined;
   readonly spawning: Spawning;
   readonly promotion: Promotion;
   readonly mailboxes: MailboxControl;
@@ -23,9 +26,17 @@ export interface Answering {
   status(): BusStatus;
 }
 
-/** Answers a request of another node. @throws {BusError} `PROTOCOL_ERROR`, and what it comes to: that is the answer then. */
+/** Answers a request of another node. @throws {BusError} `DENIED`, `PROTOCOL_ERROR`, and what it comes to: that is the answer then. */
 export async function answerRequest(bus: Answering, method: string, params: unknown, source: string): Promise<unknown> {
   const given = (params ?? {}) as Readonly<Record<string, unknown>>;
+  const { gate } = bus.network ?? {};
+  if (gate !== undefined) {
+    const { mailboxes } = bus.storehouse;
+    const patternOf = (mailbox: { name?: string; id?: string }) =>
+      (mailbox.id === undefined ? mailboxes.get(mailbox.name ?? '') : mailboxes.byId(mailbox.id))?.route.pattern;
+    const kindOf = (placement: string) => bus.spawning.table.entry(placement)?.spec.kind;
+    judgeRequest(gate, { patternOf, kindOf }, method, given, source);
+  }
   const answer =
     bus.storehouse.answer(method, params, source) ??
     bus.spawning.answer(method, given, source) ??

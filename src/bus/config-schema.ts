@@ -24,23 +24,35 @@ const durability = choice(
   { default: 'fsync' },
 );
 
-const secret = object(
-  'What every node of the cluster shares, at least 16 bytes. It stands elsewhere: name an environment variable or a file.',
-  {
-    env: text('The environment variable that holds the secret.', {
-      pattern: '^[A-Za-z_][A-Za-z0-9_]*$',
-      says: 'must be the name of an environment variable; the secret itself does not belong in this file',
-      hidden: true,
-    }),
-    file: text("A file with the secret and nothing else but a line break at its end; relative to this file's folder.", {
-      hidden: true,
-    }),
-  },
-  {
-    one: ['env', 'file'],
-    instead:
-      'a secret does not belong in this file, which is copied and committed: write { "env": "NAME" } or { "file": "path" }',
-  },
+const secretRule = (description: string) =>
+  object(
+    `${description} It stands elsewhere: name an environment variable or a file.`,
+    {
+      env: text('The environment variable that holds the secret.', {
+        pattern: '^[A-Za-z_][A-Za-z0-9_]*$',
+        says: 'must be the name of an environment variable; the secret itself does not belong in this file',
+        hidden: true,
+      }),
+      file: text(
+        "A file with the secret and nothing else but a line break at its end; relative to this file's folder.",
+        {
+          hidden: true,
+        },
+      ),
+    },
+    {
+      one: ['env', 'file'],
+      instead:
+        'a secret does not belong in this file, which is copied and committed: write { "env": "NAME" } or { "file": "path" }',
+    },
+  );
+
+const secret = secretRule('What every node of the cluster shares, at least 16 bytes.');
+
+const secrets = map(
+  'Secrets of single nodes that link to this one, by name: such a node proves itself with its own and not with the common one.',
+  name('The name of a node.'),
+  secretRule('The secret of that node, at least 16 bytes.'),
 );
 
 const pemFile = (description: string) =>
@@ -128,25 +140,55 @@ const store = object(
   { required: ['folder'], elsewhere: { dataDir: "it is called 'folder'" } },
 );
 
-const pattern = either(
-  'Which topics it gets.',
+const patternRule = (description: string) =>
+  either(
+    description,
+    object(
+      'A regular expression that is searched in the topic as JavaScript would, or a wildcard.',
+      {
+        regex: text('The source of the expression; anchor it by ^ and $ to match the whole topic.'),
+        flags: text("Any of i, s and u, as in 'i'.", {
+          pattern: '^(?!.*(.).*\\1)[isu]*$',
+          says: 'must be some of i, s and u, each at most once',
+          code: 'PATTERN_INVALID',
+        }),
+        wildcard: text("Words separated by dots: '*' stands for one word, '#' for any number of them."),
+      },
+      { one: ['regex', 'wildcard'], beside: { flags: 'regex' } },
+    ),
+    text('The source of a regular expression that must match the whole topic.', {
+      says: 'must be the source of a regular expression, { "regex": … } or { "wildcard": … }',
+    }),
+    isObject,
+  );
+
+const pattern = patternRule('Which topics it gets.');
+
+const accessList = (description: string) =>
   object(
-    'A regular expression that is searched in the topic as JavaScript would, or a wildcard.',
+    description,
     {
-      regex: text('The source of the expression; anchor it by ^ and $ to match the whole topic.'),
-      flags: text("Any of i, s and u, as in 'i'.", {
-        pattern: '^(?!.*(.).*\\1)[isu]*$',
-        says: 'must be some of i, s and u, each at most once',
-        code: 'PATTERN_INVALID',
-      }),
-      wildcard: text("Words separated by dots: '*' stands for one word, '#' for any number of them."),
+      allow: list('What is allowed.', patternRule('What matches is allowed.')),
+      deny: list('What is denied all the same.', patternRule('What matches is denied.')),
     },
-    { one: ['regex', 'wildcard'], beside: { flags: 'regex' } },
+    { required: ['allow'] },
+  );
+
+const access = list(
+  'What other nodes may do here. The first rule that matches a node decides; without one it may do nothing.',
+  object(
+    'What some nodes may do; what is left out they may not do at all.',
+    {
+      nodes: patternRule('Whose rule it is: matches the whole name.'),
+      publish: accessList('To which topics they may publish.'),
+      subscribe: accessList('To what they may subscribe: every topic that their pattern matches has to be allowed.'),
+      spawn: accessList('Which kinds of handler actors they may spawn, tell and stop.'),
+      manage: flag('Whether they may ask for everything else: status, events, dead letters, clearing mailboxes.', {
+        default: false,
+      }),
+    },
+    { required: ['nodes'] },
   ),
-  text('The source of a regular expression that must match the whole topic.', {
-    says: 'must be the source of a regular expression, { "regex": … } or { "wildcard": … }',
-  }),
-  isObject,
 );
 
 const retry = object('How failed messages are tried again.', {
@@ -240,6 +282,8 @@ export const configRule = object(
       "Instead of leader, listen and store: the folder that processes share; relative to this file's folder.",
     ),
     secret,
+    secrets,
+    access,
     tls,
     insecure: flag('Allows listening beyond loopback without a secret or TLS.', { default: false }),
     joinTimeout: number('How long to try to join the leader, in milliseconds.', { default: 10_000 }),

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { BusError, describe } from '../core/errors.ts';
 import { compilePattern, type Pattern, wildcard } from '../routing/pattern.ts';
 import { parseAddress } from '../transport/address.ts';
+import type { AccessList, AccessRule } from './access.ts';
 import { Place } from './config-rules.ts';
 import { type ConfigDocument, configRule } from './config-schema.ts';
 import { findFault } from './json-text.ts';
@@ -85,7 +86,7 @@ function parse(text: string, place: Place): unknown {
 }
 
 async function busOf(document: ConfigDocument, folder: string, place: Place): Promise<ConfiguredBus> {
-  const { $schema: _, subscriptions: __, store, secret, tls, ...bus } = document;
+  const { $schema: _, subscriptions: __, store, secret, secrets, access, tls, ...bus } = document;
   if (typeof bus.leader === 'string') checkAddress(bus.leader, place.member('leader'));
   if (bus.listen !== undefined) checkAddress(bus.listen, place.member('listen'));
   return {
@@ -95,11 +96,43 @@ async function busOf(document: ConfigDocument, folder: string, place: Place): Pr
     ...(store?.durability === undefined ? {} : { durability: store.durability }),
     ...(tls === undefined ? {} : { tls: tlsOf(tls, folder) }),
     ...(secret === undefined ? {} : { secret: await secretOf(secret, folder, place.member('secret')) }),
+    ...(secrets === undefined ? {} : { secrets: await secretsOf(secrets, folder, place.member('secrets')) }),
+    ...(access === undefined ? {} : { access: access.map((rule, i) => ruleOf(rule, place.member('access').entry(i))) }),
   };
 }
 
 function tlsOf({ cert, key, ca }: NonNullable<ConfigDocument['tls']>, folder: string): TlsOptions {
   return { cert: resolve(folder, cert), key: resolve(folder, key), ca: resolve(folder, ca) };
+}
+
+async function secretsOf(
+  secrets: NonNullable<ConfigDocument['secrets']>,
+  folder: string,
+  place: Place,
+): Promise<Record<string, string>> {
+  const read = Object.entries(secrets).map(async ([node, secret]) => {
+    return [node, await secretOf(secret, folder, place.member(node))] as const;
+  });
+  return Object.fromEntries(await Promise.all(read));
+}
+
+type AccessDocument = NonNullable<ConfigDocument['access']>[number];
+
+function ruleOf({ nodes, publish, subscribe, spawn, manage }: AccessDocument, place: Place): AccessRule {
+  return {
+    nodes: patternOf(nodes, place.member('nodes')),
+    ...(publish && { publish: listOf(publish, place.member('publish')) }),
+    ...(subscribe && { subscribe: listOf(subscribe, place.member('subscribe')) }),
+    ...(spawn && { spawn: listOf(spawn, place.member('spawn')) }),
+    ...(manage !== undefined && { manage }),
+  };
+}
+
+function listOf({ allow, deny = [] }: NonNullable<AccessDocument['publish']>, place: Place): AccessList {
+  return {
+    allow: allow.map((each, i) => patternOf(each, place.member('allow').entry(i))),
+    deny: deny.map((each, i) => patternOf(each, place.member('deny').entry(i))),
+  };
 }
 
 async function secretOf(secret: NonNullable<ConfigDocument['secret']>, folder: string, place: Place): Promise<string> {

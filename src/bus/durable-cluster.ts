@@ -72,14 +72,14 @@ export class DurableCluster {
     this.#host.apply(entry);
   }
 
-  /** Asks for a name. @returns the version to create it with, or what exists. @throws {BusError} `NO_LEADER`, `NAME_TAKEN`. */
-  async reserve(name: string): Promise<Reservation> {
+  /** Asks for a name. @returns the version to create it with, or what exists. @throws {BusError} `NO_LEADER`, `DENIED`. */
+  async reserve(name: string, pattern: Pattern): Promise<Reservation> {
     const { leads, leaderNode, node, ask } = this.#host;
     if (leads) return this.grant(name, node);
     if (leaderNode === undefined) {
       throw new BusError('NO_LEADER', `'${name}' is new, and the leader, which knows whether it is free, is away`);
     }
-    return (await ask(leaderNode, 'durable.reserve', { name }, requestTime)) as Reservation; // our own leader's answer
+    return (await ask(leaderNode, 'durable.reserve', { name, pattern: pattern.toWire() }, requestTime)) as Reservation; // our own leader's answer
   }
 
   /** The leader gives a name away. */

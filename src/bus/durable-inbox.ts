@@ -5,11 +5,14 @@ import type { Message } from '../core/message.ts';
 import { flow, refusals } from '../wire/flow.ts';
 import type { ControlFrame } from '../wire/frame.ts';
 import type { Parcel } from '../wire/pack.ts';
+import type { Gate } from './gate.ts';
 import type { Link, Receiver } from './link.ts';
 import { outboxWindow } from './outbox.ts';
+import { RefusedNumbers } from './refused-numbers.ts';
 
 const full = refusals.indexOf('MAILBOX_FULL');
 const gone = refusals.indexOf('NOT_FOUND');
+const denied = refusals.indexOf('DENIED');
 /** How many bytes of one stream may wait to be written. A publisher's window holds half of that before its last message. */
 const mostUnwritten = 2 * outboxWindow.bytes;
 
@@ -35,17 +38,19 @@ export class DurableInbox extends Deadline implements Receiver {
   #rewinding = false;
   #awaitsRoom = false;
   #awaitsStore = false;
-  #refused = new Map<number, number>();
+  readonly #refused = new RefusedNumbers();
+  readonly #gate: Gate | undefined;
   /** Bytes that were taken since the beginning, and how many of them are written. */
   #taken = 0;
   #written = 0;
 
-  constructor(source: string, origin: string, mailbox: DurableMailbox, forget: () => void) {
+  constructor(source: string, origin: string, mailbox: DurableMailbox, gate: Gate | undefined, forget: () => void) {
     super();
     this.source = source;
     this.origin = origin;
     this.key = `${source}/${origin}`;
     this.#mailbox = mailbox;
+    this.#gate = gate;
     this.#forget = forget;
     this.#confirmed = mailbox.journal.watermark(this.key);
     this.#expect = this.#confirmed + 1;
@@ -81,10 +86,7 @@ export class DurableInbox extends Deadline implements Receiver {
       this.#rewinding = true;
       link.tell(flow.stalled, stream, 0, 0);
     }
-    for (const [number, reason] of this.#refused) {
-      if (number < from) this.#refused.delete(number);
-      else link.tell(flow.refuse, stream, number, reason);
-    }
+    for (const [number, reason] of this.#refused.from(from)) link.tell(flow.refuse, stream, number, reason);
     if (this.#confirmed >= from) link.tell(flow.confirm, stream, this.#confirmed, this.#allowed());
   }
 
@@ -150,6 +152,10 @@ export class DurableInbox extends Deadline implements Receiver {
   /** @returns false when there is no room and the sender has to wait. */
   #take(number: number, parcel: Parcel): boolean {
     const mailbox = this.#mailbox;
+    if (this.#gate?.publishes(this.source, parcel.topic) === false) {
+      this.#refuse(number, denied);
+      return true;
+    }
     if (this.#taken - this.#written >= mostUnwritten) {
       this.#refuse(number, full); // it sends beyond its window
       return true;
@@ -185,11 +191,7 @@ export class DurableInbox extends Deadline implements Receiver {
   }
 
   #refuse(number: number, reason: number): void {
-    for (const old of this.#refused.keys()) {
-      if (old > number - outboxWindow.messages) break; // a publisher's window holds no more: it has heard of the rest
-      this.#refused.delete(old);
-    }
-    this.#refused.set(number, reason);
+    this.#refused.add(number, reason);
     this.#mailbox.journal.advance(this.key, number);
     this.#link?.tell(flow.refuse, this.#stream, number, reason);
   }

@@ -144,14 +144,19 @@ export class Durables {
       return cluster.declareAtLeader(name, pattern, policy, [...options.given], options.update);
     }
     if (cluster === undefined) return mailboxes.create(name, pattern, policy, 1);
-    const reserved = await cluster.reserve(name);
+    const reserved = await cluster.reserve(name, pattern);
     if ('entry' in reserved) {
       const { entry } = reserved;
       cluster.apply(entry);
       return this.#reconcileKnown(entry, pattern, policy, options);
     }
     const made = await mailboxes.create(name, pattern, policy, reserved.version);
-    await cluster.announce(made.definition);
+    try {
+      await cluster.announce(made.definition);
+    } catch (error) {
+      await mailboxes.remove(made);
+      throw error;
+    }
     const entry = cluster.entry(name);
     if (entry === undefined || entry.id === made.definition.id) return made;
     // Another node was faster, and the leader did not know: what everybody knows counts.

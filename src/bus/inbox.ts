@@ -4,11 +4,14 @@ import { Deadline } from '../core/deadlines.ts';
 import type { Message } from '../core/message.ts';
 import { flow, refusals } from '../wire/flow.ts';
 import type { Parcel } from '../wire/pack.ts';
+import type { Gate } from './gate.ts';
 import type { Link, Receiver } from './link.ts';
 import { outboxWindow } from './outbox.ts';
+import { RefusedNumbers } from './refused-numbers.ts';
 
 const full = refusals.indexOf('MAILBOX_FULL');
 const gone = refusals.indexOf('NOT_FOUND');
+const denied = refusals.indexOf('DENIED');
 
 /** From how many waiting messages on a payload is copied out of the buffer that it came in. */
 const detachFrom = 256;
@@ -31,14 +34,15 @@ export class Inbox extends Deadline implements Receiver {
   /** The sender has been told where to go on: what comes before that is out of order and is let pass. */
   #rewinding = false;
   #waiting = false;
-  /** What was refused, and why: told again over a new link, as long as the publisher may not have heard of it. */
-  readonly #refused = new Map<number, number>();
+  readonly #refused = new RefusedNumbers();
+  readonly #gate: Gate | undefined;
 
-  constructor(source: string, origin: string, subscriber: Subscriber, forget: () => void) {
+  constructor(source: string, origin: string, subscriber: Subscriber, gate: Gate | undefined, forget: () => void) {
     super();
     this.source = source;
     this.origin = origin;
     this.#subscriber = subscriber;
+    this.#gate = gate;
     this.#forget = forget;
     this.#waiter = {
       size: 0,
@@ -57,10 +61,7 @@ export class Inbox extends Deadline implements Receiver {
     this.#stream = stream;
     this.#rewinding = false;
     this.#expect = Math.max(this.#expect, from);
-    for (const [number, reason] of this.#refused) {
-      if (number < from) this.#refused.delete(number);
-      else link.tell(flow.refuse, stream, number, reason);
-    }
+    for (const [number, reason] of this.#refused.from(from)) link.tell(flow.refuse, stream, number, reason);
     if (this.#expect > from) link.tell(flow.confirm, stream, this.#expect - 1, this.#allowed());
   }
 
@@ -94,6 +95,10 @@ export class Inbox extends Deadline implements Receiver {
   /** @returns false when there is no room and the sender has to wait. */
   #take(number: number, parcel: Parcel): boolean {
     const subscriber = this.#subscriber;
+    if (this.#gate?.publishes(this.source, parcel.topic) === false) {
+      this.#refuse(number, denied);
+      return true;
+    }
     let message: Message;
     try {
       message = parcel.open(this.source, this.origin, subscriber.clock.now());
@@ -117,11 +122,7 @@ export class Inbox extends Deadline implements Receiver {
   }
 
   #refuse(number: number, reason: number): void {
-    for (const old of this.#refused.keys()) {
-      if (old > number - outboxWindow.messages) break; // a publisher's window holds no more: it has heard of the rest
-      this.#refused.delete(old);
-    }
-    this.#refused.set(number, reason);
+    this.#refused.add(number, reason);
     this.#link?.tell(flow.refuse, this.#stream, number, reason);
   }
 

@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.ts';
 import { Deadlines } from '../core/deadlines.ts';
 import type { ControlFrame } from '../wire/frame.ts';
 import { DurableInbox } from './durable-inbox.ts';
+import type { Gate } from './gate.ts';
 import { Inbox } from './inbox.ts';
 import type { Link } from './link.ts';
 
@@ -27,8 +28,14 @@ export class Inboxes {
   /** In a shared folder: the mailboxes whose publishers of earlier lives have been looked at. */
   readonly #looked: Set<string> | undefined;
 
-  /** @param shared whether it is a shared folder's bus, to which no publisher comes that has a store. */
-  constructor(clock: Clock, shared: boolean) {
+  readonly #gate: Gate | undefined;
+
+  /**
+   * @param shared whether it is a shared folder's bus, to which no publisher comes that has a store.
+   * @param gate what publishers may not publish is refused.
+   */
+  constructor(clock: Clock, shared: boolean, gate: Gate | undefined) {
+    this.#gate = gate;
     this.#retiring = new Deadlines(clock, retireAfter);
     this.#looked = shared ? new Set() : undefined;
   }
@@ -74,7 +81,7 @@ export class Inboxes {
     let inbox = this.#byKey.get(key) as Inbox | undefined; // a mailbox is in memory or durable, never both
     if (inbox === undefined) {
       const begin = `${mailbox}/${source}/`;
-      inbox = new Inbox(source, origin, subscriber, () => this.#drop(key, begin));
+      inbox = new Inbox(source, origin, subscriber, this.#gate, () => this.#drop(key, begin));
       // One that is opened while its mailbox closes only refuses: nobody would forget it.
       if (subscriber.state !== 'closing' && subscriber.state !== 'closed') this.#keep(key, begin, inbox);
     }
@@ -110,7 +117,7 @@ export class Inboxes {
     let inbox = this.#byKey.get(key) as DurableInbox | undefined; // a mailbox is in memory or durable, never both
     if (inbox === undefined) {
       const begin = `${mailbox}/${source}/`;
-      inbox = new DurableInbox(source, origin, to, () => this.#drop(key, begin));
+      inbox = new DurableInbox(source, origin, to, this.#gate, () => this.#drop(key, begin));
       this.#keep(key, begin, inbox);
     }
     return inbox;

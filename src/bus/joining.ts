@@ -1,7 +1,10 @@
 import { type Deferred, deferred } from '../core/async.ts';
 import type { Clock } from '../core/clock.ts';
-import { BusError } from '../core/errors.ts';
+import { BusError, type ErrorCode } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
+
+/** Trying again would bring nothing else. */
+const finals: readonly ErrorCode[] = ['HANDSHAKE_REFUSED', 'PROTOCOL_ERROR', 'OPTION_INVALID', 'DENIED'];
 
 /** A node's first way into its cluster: what stands in it, and how long it may take. */
 export class Joining {
@@ -27,7 +30,7 @@ export class Joining {
    * Resolves when this node holds the registry, or needs to wait for nobody.
    *
    * @param timeout in milliseconds.
-   * @throws {BusError} `NO_LEADER`, `NAME_TAKEN`, `HANDSHAKE_REFUSED`.
+   * @throws {BusError} `NO_LEADER`, `NAME_TAKEN`, `HANDSHAKE_REFUSED`, `DENIED`.
    */
   async wait(timeout: number): Promise<void> {
     const joined = this.#joined;
@@ -61,7 +64,7 @@ export class Joining {
     this.#problem = reason;
     const { code } = reason;
     const store = code.startsWith('STORE_') && code !== 'STORE_LOCKED'; // of a shared folder that this process would serve
-    const final = code === 'HANDSHAKE_REFUSED' || code === 'PROTOCOL_ERROR' || code === 'OPTION_INVALID' || store;
+    const final = store || finals.includes(code);
     if (this.#joined !== undefined && final) this.#joined.reject(reason);
     else if (this.#joined !== undefined && this.#remembers && reason.code === 'NODE_UNREACHABLE')
       this.#joined.resolve();

@@ -3,6 +3,7 @@ import { BusError } from '../core/errors.ts';
 import type { Refusal, Session } from '../transport/session.ts';
 import type { ControlFrame, DurableEntry, Epoch, Hello, PartChange, SubscriptionEntry } from '../wire/frame.ts';
 import type { PlacementEntry } from '../wire/placement-entry.ts';
+import type { Gate } from './gate.ts';
 import type { Link } from './link.ts';
 import type { ResolvedOptions } from './options.ts';
 import { RegistryAllowance, registryLimits } from './registry-allowance.ts';
@@ -17,6 +18,8 @@ interface Told {
 
 /** What the leader's role needs of its network. */
 export interface LeaderRoleHost extends Omit<LeaderHost, 'clock' | 'send'> {
+  /** Holds members to the rules, where there are any. */
+  readonly gate: Gate | undefined;
   /** Under which it leads. */
   readonly term: number;
   /** Another node leads under a higher term. @param leader where that listens, if that is known. */
@@ -81,7 +84,7 @@ export class LeaderRole implements Role {
     }
     if (hello.epoch.term > this.epoch.term) {
       const { leader } = hello;
-      this.#host.deposed(leader, hello.epoch.term);
+      if (this.#host.gate?.manages(hello.node, 'leadership') !== false) this.#host.deposed(leader, hello.epoch.term);
       const detail = 'another node leads under a higher term';
       return { code: 'NO_LEADER', detail, ...(leader !== undefined && { leader }) };
     }
@@ -112,11 +115,13 @@ export class LeaderRole implements Role {
       case 'join':
         this.#join(session, link, frame);
         return;
-      case 'part':
-        this.#allowance.subscriptions(node, frame.add, frame.remove);
+      case 'part': {
         this.#allowance.names(node, frame.durables);
-        this.#leader.part(node, { ...frame, add: frame.add.map(known) });
+        const { add, durables } = this.#admitted(link, frame.add.map(known), frame.durables);
+        this.#allowance.subscriptions(node, add, frame.remove);
+        this.#leader.part(node, { ...frame, add, durables });
         return;
+      }
       case 'applied':
         this.#leader.applied(node, frame.version);
         return;
@@ -156,13 +161,33 @@ export class LeaderRole implements Role {
     this.#leader.close();
   }
 
+  /** What counts of what a member tells; it hears of the rest before the version is known to everybody. */
+  #admitted(
+    link: Link,
+    add: readonly SubscriptionEntry[],
+    durables: readonly DurableEntry[],
+    placements: readonly PlacementEntry[] = [],
+  ): Pick<PartChange, 'add' | 'durables'> & { readonly placements: readonly PlacementEntry[] } {
+    const { gate, registry, placements: table } = this.#host;
+    if (gate === undefined) return { add, durables, placements };
+    const { denied, ...admitted } = gate.admit(
+      link.node,
+      { add, durables, placements },
+      { durable: (name) => registry.durableEntry(name), placement: (name) => table.entry(name) },
+    );
+    if (denied.length > 0) link.send({ type: 'synced', version: 0, denied });
+    return admitted;
+  }
+
   #join(session: Session, link: Link, frame: ControlFrame & { type: 'join' }): void {
     const told = this.#joining.get(session);
     if (told === undefined) throw new BusError('PROTOCOL_ERROR', `node '${link.node}' joined twice`);
-    this.#allowance.subscriptions(link.node, frame.subscriptions, []);
-    for (const entry of frame.subscriptions) told.subscriptions.push(known(entry));
-    told.durables.push(...frame.durables);
-    told.placements.push(...(frame.placements ?? []));
+    const { subscriptions, durables, placements = [] } = frame;
+    const admitted = this.#admitted(link, subscriptions.map(known), durables, placements);
+    this.#allowance.subscriptions(link.node, admitted.add, []);
+    for (const entry of admitted.add) told.subscriptions.push(entry);
+    told.durables.push(...admitted.durables);
+    told.placements.push(...admitted.placements);
     this.#allowance.names(link.node, frame.durables, told.placements);
     if (frame.more) return;
     this.#joining.delete(session);

@@ -7,6 +7,7 @@ import { BusError } from '../core/errors.ts';
 import type { EventHub } from '../core/events.ts';
 import type { Refusal, Session } from '../transport/session.ts';
 import type { ControlFrame, Epoch, Hello, PartChange } from '../wire/frame.ts';
+import type { Gate } from './gate.ts';
 import type { Link } from './link.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { Role } from './role.ts';
@@ -14,6 +15,8 @@ import type { Role } from './role.ts';
 /** What a member needs of its network. */
 export interface MemberHost {
   readonly options: ResolvedOptions;
+  /** Holds other nodes to the rules, where there are any. */
+  readonly gate: Gate | undefined;
   readonly events: EventHub;
   readonly registry: Registry;
   readonly placements: PlacementTable;
@@ -26,6 +29,8 @@ export interface MemberHost {
   promoted(): boolean;
   /** This node's part, up to `version`, is known to everybody who can be reached. */
   synced(version: number): void;
+  /** The leader's rules do not allow these subscriptions of this node, by their ids. */
+  denied(ids: readonly string[]): void;
   /** The registry is held: everybody who is alive can be reached. */
   held(): void;
   /** The leader has been away for so long that what waits for others is given up, where no other way leads to them. */
@@ -45,12 +50,13 @@ export class MemberRole implements Role {
 
   constructor(host: MemberHost) {
     this.#host = host;
-    const { registry, placements, synced } = host;
+    const { registry, placements, synced, denied } = host;
     this.#membership = new Membership(
       {
         registry,
         placements,
         synced,
+        denied,
         send: (frame) => this.#up?.send(frame),
         held: () => this.#held(),
       },
@@ -87,7 +93,15 @@ export class MemberRole implements Role {
   }
 
   admit(hello: Hello): Refusal | 'again' {
-    if (hello.promote === this.#host.options.node && !this.linked && this.#host.promoted()) return 'again';
+    const { options, gate, promoted } = this.#host;
+    if (hello.promote === options.node && !this.linked) {
+      if (gate?.manages(hello.node, 'leadership') === false)
+        return {
+          code: 'DENIED',
+          detail: `node '${hello.node}' may not decide who leads: the rules (access) do not allow it`,
+        };
+      if (promoted()) return 'again';
+    }
     const leader = this.#host.leaderAddress();
     const detail = `it does not lead${leader === undefined ? '' : `; the leader listens on ${leader}`}`;
     return { code: 'NO_LEADER', detail, ...(leader !== undefined && { leader }) };

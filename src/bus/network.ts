@@ -6,6 +6,7 @@ import { Peers } from '../transport/peers.ts';
 import type { Refusal, Session } from '../transport/session.ts';
 import type { DurableEntry, Epoch, Hello, PartChange, SubscriptionEntry } from '../wire/frame.ts';
 import { DirectLinks } from './direct-links.ts';
+import { Gate } from './gate.ts';
 import { Inboxes } from './inboxes.ts';
 import { Joining } from './joining.ts';
 import { LeaderRole } from './leader-role.ts';
@@ -43,6 +44,8 @@ export class Network {
   readonly #direct: DirectLinks;
   /** What was refused to others since the start. */
   readonly refusals: Refusals;
+  /** Holds other nodes to the rules, where there are any. */
+  readonly gate: Gate | undefined;
   #address: string | undefined;
   #freshNumber = 1;
   #closing = false;
@@ -50,11 +53,12 @@ export class Network {
   constructor(host: NetworkHost) {
     this.#host = host;
     const { options, incarnation, log } = host;
-    const { clock, node, cluster, secret, limits, liveness, redial, transport } = options;
+    const { clock, node, cluster, secret, secrets, limits, liveness, redial, transport } = options;
     this.#part = new OwnPart({ clock, log, down: liveness.down, role: () => this.#role });
-    this.#inboxes = new Inboxes(clock, options.sharing === 'home');
-    this.#requests = new Requests(clock, node);
     this.refusals = new Refusals(clock, log);
+    this.gate = options.access && new Gate(options.access, clock, host.events, this.refusals.counts);
+    this.#inboxes = new Inboxes(clock, options.sharing === 'home', this.gate);
+    this.#requests = new Requests(clock, node);
     this.#joining = new Joining(clock, log, host.starts > 1);
     this.#routes = new RemoteRoutes(
       routesHost(host, {
@@ -99,6 +103,7 @@ export class Network {
       role: () => this.#role,
       requests: this.#requests,
       inboxes: this.#inboxes,
+      gate: this.gate,
       handle: host.handle,
       lane: (link) => this.#links.lane(link),
       subscriber: (mailbox) => host.subscriber(mailbox),
@@ -116,7 +121,7 @@ export class Network {
       clock,
       log,
       transport,
-      identity: { cluster, node, incarnation, secret, maxFrame: limits.frame },
+      identity: { cluster, node, incarnation, secret, secrets, maxFrame: limits.frame },
       liveness,
       redial,
       limits,
@@ -315,6 +320,7 @@ export class Network {
       incarnation,
       term,
       registry: this.#registry,
+      gate: this.gate,
       placements,
       synced: (version) => this.#part.synced(version),
       told: (member, said) => told(member, said),
@@ -327,6 +333,7 @@ export class Network {
     const { options, events, placements } = this.#host;
     return new MemberRole({
       options,
+      gate: this.gate,
       events,
       registry: this.#registry,
       placements,
@@ -339,6 +346,7 @@ export class Network {
         return true;
       },
       synced: (version) => this.#part.synced(version),
+      denied: (ids) => this.#part.denied(ids),
       held: () => this.#onHeld(),
       giveUp: () => {
         this.#routes.giveUp();

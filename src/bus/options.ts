@@ -10,6 +10,7 @@ import type { Address } from '../transport/address.ts';
 import { SocketTransport } from '../transport/sockets.ts';
 import type { Transport } from '../transport/transport.ts';
 import type { Capabilities } from '../wire/placement-entry.ts';
+import { Access, type AccessRule } from './access.ts';
 import { type NodeRole, resolveAddresses } from './addresses.ts';
 import { checkCapabilities } from './capabilities.ts';
 import { type BusLimits, resolveLimits } from './limits.ts';
@@ -68,6 +69,17 @@ export interface BusOptions {
    * Unix sockets. @default none: no TLS
    */
   tls?: TlsOptions;
+  /**
+   * Secrets of single nodes, by name: a node that stands here has to prove itself with its own one, which it has as its `secret`;
+   * all others with the common one, and not at all when there is none. To be given where they link to. @default {}
+   */
+  secrets?: Readonly<Record<string, string | Uint8Array>>;
+  /**
+   * What other nodes may publish, subscribe to, spawn and ask for. This node holds those to it whose links, messages and requests
+   * come here: give it to the leader, to whoever may lead after it, and to every node with subscriptions. A node that no rule matches
+   * may do nothing. @default none: everybody may do everything
+   */
+  access?: readonly AccessRule[];
   /** Allows listening beyond loopback without a secret or TLS. @default false */
   insecure?: boolean;
   /**
@@ -130,6 +142,8 @@ export interface ResolvedOptions {
   readonly leader: Address | undefined;
   readonly listen: Address | undefined;
   readonly secret: Uint8Array | undefined;
+  readonly secrets: ReadonlyMap<string, Uint8Array> | undefined;
+  readonly access: Access | undefined;
   readonly promote: string | undefined;
   readonly joinTimeout: number;
   readonly capabilities: Capabilities;
@@ -164,6 +178,8 @@ const known = [
   'listen',
   'shared',
   'secret',
+  'secrets',
+  'access',
   'tls',
   'insecure',
   'joinTimeout',
@@ -240,7 +256,9 @@ export function resolveOptions(
     role,
     leader,
     listen,
-    secret: resolveSecret(options.secret),
+    secret: resolveSecret('secret', options.secret),
+    secrets: resolveSecrets(options),
+    access: resolveAccess(options, role),
     promote: resolvePromote(options, role),
     joinTimeout: checkNumber('joinTimeout', options.joinTimeout, 10_000, { min: 1, max: day }),
     capabilities: checkCapabilities('capabilities', options.capabilities ?? {}),
@@ -270,14 +288,39 @@ function resolvePromote({ promote }: BusOptions, role: NodeRole): string | undef
   throw new BusError('OPTION_INVALID', "'promote' goes only with the address of the node that is to lead, as 'leader'");
 }
 
-function resolveSecret(secret: unknown): Uint8Array | undefined {
+function resolveSecrets({ secrets, listen, leader }: BusOptions): ReadonlyMap<string, Uint8Array> | undefined {
+  if (secrets === undefined) return undefined;
+  if (typeof secrets !== 'object' || secrets === null || Array.isArray(secrets)) {
+    throw new BusError('OPTION_INVALID', "secrets must be an object: { 'node': its secret }"); // without the value
+  }
+  if (listen === undefined && leader !== true) {
+    throw new BusError('OPTION_INVALID', "'secrets' are those of nodes that link to this one, and it does not listen");
+  }
+  const resolved = new Map<string, Uint8Array>();
+  for (const [node, secret] of Object.entries(secrets)) {
+    checkName("a node in 'secrets'", node);
+    const bytes = resolveSecret(`the secret of '${node}'`, secret);
+    if (bytes === undefined) throw new BusError('OPTION_INVALID', `secrets has none for '${node}'`);
+    resolved.set(node, bytes);
+  }
+  return resolved;
+}
+
+function resolveAccess({ access }: BusOptions, role: NodeRole): Access | undefined {
+  if (access === undefined) return undefined;
+  const compiled = new Access(access);
+  if (role !== 'alone') return compiled;
+  throw new BusError('OPTION_INVALID', "'access' is about other nodes: a bus that stands alone has none");
+}
+
+function resolveSecret(what: string, secret: unknown): Uint8Array | undefined {
   if (secret === undefined) return undefined;
   if (typeof secret !== 'string' && !(secret instanceof Uint8Array)) {
-    throw new BusError('OPTION_INVALID', 'secret must be a string or a Uint8Array');
+    throw new BusError('OPTION_INVALID', `${what} must be a string or a Uint8Array`);
   }
   const bytes = typeof secret === 'string' ? new TextEncoder().encode(secret) : secret.slice();
   // The value itself is never part of an error: errors end up in logs.
-  if (bytes.length < 16) throw new BusError('OPTION_INVALID', `secret has ${bytes.length} bytes; give at least 16`);
+  if (bytes.length < 16) throw new BusError('OPTION_INVALID', `${what} has ${bytes.length} bytes; give at least 16`);
   return bytes;
 }
 

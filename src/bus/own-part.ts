@@ -1,5 +1,6 @@
 import { Part, SyncWaiters } from '../cluster/part.ts';
 import type { Clock } from '../core/clock.ts';
+import { BusError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { within } from '../core/within.ts';
 import type { PartChange } from '../wire/frame.ts';
@@ -18,6 +19,8 @@ export interface OwnPartHost {
 export class OwnPart extends Part {
   readonly #host: OwnPartHost;
   readonly #sync = new SyncWaiters();
+  /** Subscriptions that are being announced, by their ids, and whether the leader has refused them. */
+  readonly #announcing = new Map<string, boolean>();
 
   constructor(host: OwnPartHost) {
     super();
@@ -34,8 +37,33 @@ export class OwnPart extends Part {
   /**
    * Tells of a change. Resolves when every member that is not suspect has applied it, or one of them has not for as long as
    * a silent node is given.
+   *
+   * @throws {BusError} `DENIED` when the leader's rules do not allow a subscription: nobody is told of that one.
    */
   async announce(change: PartChange): Promise<void> {
+    const ids = [...change.add, ...change.durables].map(({ id }) => id);
+    for (const id of ids) this.#announcing.set(id, false);
+    try {
+      await this.#announce(change);
+      const refused = [...change.add, ...change.durables].find(({ id }) => this.#announcing.get(id) === true);
+      if (refused === undefined) return;
+      const text = `the leader's rules (access) do not allow this node to subscribe to '${refused.pattern.source}'`;
+      throw new BusError('DENIED', text);
+    } finally {
+      for (const id of ids) this.#announcing.delete(id);
+    }
+  }
+
+  /** The leader does not allow subscriptions: whoever makes them hears of it, and the log of those that were made before. */
+  denied(ids: readonly string[]): void {
+    for (const id of ids) {
+      if (this.#announcing.has(id)) this.#announcing.set(id, true);
+      else
+        this.#host.log.warn({ mailbox: id }, "the leader's rules do not allow this subscription: nobody is told of it");
+    }
+  }
+
+  async #announce(change: PartChange): Promise<void> {
     const { clock, log, down } = this.#host;
     const applied = this.#sync.wait(this.version + 1); // waited for before it is told: that may be all there is to it
     const version = this.tell(change);

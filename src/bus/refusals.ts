@@ -16,6 +16,8 @@ export interface RefusalCounts {
   streams: number;
   /** Requests beyond what one node may have unanswered. */
   requests: number;
+  /** What the rules of `access` do not allow: messages, subscriptions, placements and requests. */
+  denied: number;
 }
 
 /** How often a peer is written of, in milliseconds. */
@@ -34,7 +36,7 @@ interface Written {
  * is written holds nothing of what was sent but its bounded, printable text.
  */
 export class Refusals {
-  readonly counts: RefusalCounts = { connections: 0, handshakes: 0, protocol: 0, streams: 0, requests: 0 };
+  readonly counts: RefusalCounts = { connections: 0, handshakes: 0, protocol: 0, streams: 0, requests: 0, denied: 0 };
   readonly #clock: Clock;
   readonly #log: Logger;
   /** By address, those that were written of last at the end. */
@@ -48,7 +50,7 @@ export class Refusals {
   }
 
   /** @param remote the other end, as a `Connection` names it. */
-  add(kind: keyof RefusalCounts, remote: string, reason: BusError): void {
+  add(kind: Exclude<keyof RefusalCounts, 'denied'>, remote: string, reason: BusError): void {
     this.counts[kind]++;
     const peer = addressOf(remote);
     const now = this.#clock.monotonic();

@@ -1,9 +1,12 @@
 import { Ring } from '../core/ring.ts';
-import { flow } from '../wire/flow.ts';
+import { flow, refusals } from '../wire/flow.ts';
 import type { ControlFrame } from '../wire/frame.ts';
 import type { DataWriter, Parcel } from '../wire/pack.ts';
+import type { Gate } from './gate.ts';
 import type { Link, Receiver, Sender } from './link.ts';
 import { firstAllowance } from './outbox.ts';
+
+const denied = refusals.indexOf('DENIED');
 
 /** How much may wait for one link on behalf of other nodes. */
 export const laneLimits = { messages: 65_536, bytes: 8 * 1024 * 1024 };
@@ -55,7 +58,8 @@ interface Passing {
 
 /**
  * One publisher's stream on its way through the leader: in over one link, out over another, unread. When the lane of the
- * outgoing link is full it discards and has the publisher send again; nothing is ever confirmed here.
+ * outgoing link is full it discards and has the publisher send again; nothing is ever confirmed here. What the publisher may
+ * not publish is refused here; its number goes on without it.
  */
 export class RelayStream implements Sender, Receiver {
   stream = 0;
@@ -66,12 +70,14 @@ export class RelayStream implements Sender, Receiver {
   readonly #lane: Lane;
   readonly #route: Omit<ControlFrame & { type: 'open' }, 'type' | 'stream'>;
   readonly #queue = new Ring<Passing>();
+  /** Undefined when nothing has to be judged: deliveries to a consumer are no publications of their home. */
+  readonly #gate: Gate | undefined;
   #expect: number;
   #allow: number;
   #rewinding = false;
   #open = true;
 
-  constructor(from: Link, to: Link, lane: Lane, open: ControlFrame & { type: 'open' }) {
+  constructor(from: Link, to: Link, lane: Lane, open: ControlFrame & { type: 'open' }, gate?: Gate) {
     const { stream, target, incarnation, mailbox, source, origin, from: first, kept, only, lasting, consumer } = open;
     this.#from = from;
     this.#fromStream = stream;
@@ -87,7 +93,17 @@ export class RelayStream implements Sender, Receiver {
     };
     this.#expect = open.from;
     this.#allow = open.from - 1 + firstAllowance;
+    this.#gate = consumer === undefined ? gate : undefined;
+    for (const [number, reason] of this.#gate?.relayed(this.#key)?.from(first) ?? []) {
+      from.tell(flow.refuse, stream, number, reason);
+    }
     to.attach(this);
+  }
+
+  /** Of all streams of one life of a publisher to one mailbox. */
+  get #key(): string {
+    const { source, origin, mailbox } = this.#route;
+    return `${mailbox}/${source}/${origin}`;
   }
 
   // Receiver, on the incoming link
@@ -105,8 +121,9 @@ export class RelayStream implements Sender, Receiver {
     }
     this.#rewinding = false;
     this.#expect = number + 1;
-    this.#lane.enter(parcel === undefined ? 0 : parcel.size);
-    this.#queue.push({ number, parcel, attempt });
+    const passed = parcel === undefined || this.#passes(number, parcel) ? parcel : undefined;
+    this.#lane.enter(passed === undefined ? 0 : passed.size);
+    this.#queue.push({ number, parcel: passed, attempt });
     this.#to.notify(this);
   }
 
@@ -159,6 +176,14 @@ export class RelayStream implements Sender, Receiver {
     this.#open = false;
     this.#discard();
     if (this.#from.open) this.#from.tell(flow.unlinked, this.#fromStream, 0, 0);
+  }
+
+  #passes(number: number, { topic }: Parcel): boolean {
+    const gate = this.#gate;
+    if (gate === undefined || gate.publishes(this.#route.source, topic)) return true;
+    gate.relayed(this.#key, true)?.add(number, denied);
+    this.#from.tell(flow.refuse, this.#fromStream, number, denied);
+    return false;
   }
 
   #rewind(): void {

@@ -8,6 +8,8 @@ const instead = {
   leader: 'the process that serves the folder leads, whichever that is',
   listen: 'the process that serves the folder listens, on a socket of its own',
   dataDir: 'the store is in the shared folder',
+  secrets: 'only one user connects; a common secret may be asked for besides',
+  access: 'the processes of one user share everything',
   promote: 'who serves the folder leads',
   tls: 'the processes of one machine talk through a socket in the folder',
 } as const;

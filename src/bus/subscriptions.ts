@@ -96,7 +96,7 @@ export class Subscriptions {
   /**
    * @param suggested the name when none is given and it is free; `fence` whose place it takes at a durable mailbox; `group` the
    *   full name of a group that is not the user's.
-   * @throws {BusError} `PATTERN_INVALID`, `OPTION_INVALID`, `NAME_INVALID`, `NAME_TAKEN`.
+   * @throws {BusError} `PATTERN_INVALID`, `OPTION_INVALID`, `NAME_INVALID`, `NAME_TAKEN`, `DENIED`.
    */
   async create(
     input: PatternInput | Topic,
@@ -180,10 +180,19 @@ export class Subscriptions {
     subscriber.attach(part);
     this.#host.groups.add(route);
     events.emit({ type: 'subscription.added', subscription: name, node, pattern: pattern.text });
-    await this.#host.announce(
-      [{ id: mailboxId, name, pattern: pattern.toWire(), ...(shared && { group: shared }), retry: rest.retry }],
-      [],
-    );
+    const told = {
+      id: mailboxId,
+      name,
+      pattern: pattern.toWire(),
+      ...(shared && { group: shared }),
+      retry: rest.retry,
+    };
+    try {
+      await this.#host.announce([told], []);
+    } catch (error) {
+      await this.#end(name, 0);
+      throw error;
+    }
     return handle;
   }
 

@@ -4,6 +4,7 @@ import { BusError } from '../core/errors.ts';
 import type { Session } from '../transport/session.ts';
 import { flow } from '../wire/flow.ts';
 import { type ControlFrame, decodeFrame, frameType, typeOf } from '../wire/frame.ts';
+import type { Gate } from './gate.ts';
 import type { Inboxes } from './inboxes.ts';
 import type { Link, Receiver } from './link.ts';
 import { type Lane, RelayStream } from './relay.ts';
@@ -19,6 +20,8 @@ export interface SwitchboardHost {
   role(): Role;
   readonly requests: Requests;
   readonly inboxes: Inboxes;
+  /** Refuses what publishers may not publish, on its way to others. */
+  readonly gate: Gate | undefined;
   readonly handle: RequestHandler;
   /** What waits for a link on behalf of other nodes. */
   lane(link: Link): Lane | undefined;
@@ -144,7 +147,7 @@ export class Switchboard {
     if (onward === undefined || lane === undefined) return undefined;
     // A durable mailbox outlives the life of its home.
     if (frame.incarnation !== '' && onward.incarnation !== frame.incarnation) return undefined;
-    return new RelayStream(link, onward, lane, frame);
+    return new RelayStream(link, onward, lane, frame, this.#host.gate);
   }
 
   #tooManyLives(link: Link, { source, mailbox }: ControlFrame & { type: 'open' }): undefined {

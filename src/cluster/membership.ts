@@ -13,6 +13,8 @@ export interface MembershipHost {
   held(): void;
   /** This node's part, up to `version`, has been applied by every member that is not suspect. */
   synced(version: number): void;
+  /** The leader's rules do not allow these subscriptions of this node, by their ids. */
+  denied(ids: readonly string[]): void;
 }
 
 /**
@@ -105,6 +107,7 @@ export class Membership {
         this.#apply(frame.epoch, frame.changes, frame.version, frame.settled);
       }
     } else if (frame.type === 'synced') {
+      if (frame.denied !== undefined) this.#host.denied(frame.denied);
       this.#host.synced(frame.version);
     } else if (frame.type === 'ping') {
       // A delta may be under way; the second ping in a row shows that it is not.

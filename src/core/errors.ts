@@ -27,6 +27,7 @@ export const errorCodes = {
   HANDSHAKE_REFUSED: false,
   PROTOCOL_ERROR: false,
   UNPLACEABLE: true,
+  DENIED: false,
   INTERNAL: false,
 } as const;
 
@@ -63,7 +64,7 @@ export interface RouteFailure {
   subscription: string;
   /** The node that the subscription runs on. */
   node: string;
-  /** `MAILBOX_FULL`, `TIMEOUT` or `NODE_UNREACHABLE`. */
+  /** `MAILBOX_FULL`, `DENIED`, `TIMEOUT` or `NODE_UNREACHABLE`. */
   code: ErrorCode;
 }
 

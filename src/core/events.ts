@@ -52,7 +52,15 @@ export type BusEvent =
   | { type: 'actor.failed'; placement: string; instance: number; node: string; generation: number; reason: string }
   /** Told on the leader: some instances fit nowhere now. Why not, by node. */
   | { type: 'placement.pending'; placement: string; missing: number; reasons: Readonly<Record<string, string>> }
-  | { type: 'link.slow'; node: string; waiting: number };
+  | { type: 'link.slow'; node: string; waiting: number }
+  /**
+   * A node wanted what the rules of this one do not allow it: told once a minute for each `what` (a topic, a pattern, a kind, or
+   * the name of a request), with how often that was since it was told last.
+   */
+  | { type: 'access.denied'; node: string; action: AccessAction; what: string; count: number };
+
+/** What a node may be allowed to do. */
+export type AccessAction = 'publish' | 'subscribe' | 'spawn' | 'manage';
 
 /** Why a message left without having been handled or kept. */
 export type DropReason =
@@ -114,6 +122,7 @@ const levels: Record<EventType, 'debug' | 'info' | 'warn'> = {
   'actor.failed': 'warn',
   'placement.pending': 'warn',
   'link.slow': 'warn',
+  'access.denied': 'warn',
 };
 
 /** The events that exist. */

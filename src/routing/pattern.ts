@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 import { BusError, describe } from '../core/errors.ts';
-import { foldedWords, words } from './charset.ts';
+import { type CharSet, foldedWords, words } from './charset.ts';
 import { buildMachine, type Machine, maxSize, sizeOf } from './machine.ts';
 import { parse, SyntaxProblem } from './parser.ts';
 import { literalPrefix, type Shape, shapeOf } from './shape.ts';
@@ -66,7 +66,7 @@ export class Pattern {
     this.shape = shapeOf(tree);
     if (this.shape.rest === undefined) return;
     if (sizeOf(tree) > maxSize) throw this.#tooLarge(sizeOf(tree));
-    this.machine = buildMachine(tree, flags.includes('i') && flags.includes('u') ? foldedWords : words);
+    this.machine = buildMachine(tree, this.#words);
     if (this.machine === undefined) throw invalid(`${describe(this.text)} is too large: it repeats too long a list`);
   }
 
@@ -91,6 +91,13 @@ export class Pattern {
     return this.#simulation.test(topic);
   }
 
+  /** @internal A machine of all that it matches; undefined when that would be too large. */
+  wholeMachine(): Machine | undefined {
+    if (this.machine !== undefined) return this.machine;
+    const tree = this.#parse();
+    return sizeOf(tree) > maxSize ? undefined : buildMachine(tree, this.#words);
+  }
+
   /** Plain data from which {@link patternFromWire} makes an equal pattern. */
   toWire(): WirePattern {
     return { kind: this.kind, source: this.source, flags: this.flags };
@@ -98,6 +105,10 @@ export class Pattern {
 
   toString(): string {
     return this.text;
+  }
+
+  get #words(): CharSet {
+    return this.flags.includes('i') && this.flags.includes('u') ? foldedWords : words;
   }
 
   #parse(): Tree {

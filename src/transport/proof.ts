@@ -1,6 +1,13 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import type { Clock } from '../core/clock.ts';
 import { hexOf } from '../core/hex.ts';
 import type { Hello } from '../wire/frame.ts';
+
+/** The secrets that a node knows. */
+interface Secrets {
+  readonly secret: Uint8Array | undefined;
+  readonly secrets?: ReadonlyMap<string, Uint8Array> | undefined;
+}
 
 /** The parts of a hello that a proof covers. */
 type Greeting = Omit<Hello, 'type'>;
@@ -22,6 +29,14 @@ export function prove(
   return createHmac('sha256', secret ?? new Uint8Array(0))
     .update(JSON.stringify(['mailvan', role, transcript(dialler, extended), transcript(listener, extended)]))
     .digest();
+}
+
+/**
+ * What a node that dials has to prove itself with: its own secret, else the common one. Where only single nodes have secrets
+ * nobody else gets in, and it takes a proof to hear that.
+ */
+export function secretFor(node: string, { secret, secrets }: Secrets, clock: Clock): Uint8Array | undefined {
+  return secrets?.get(node) ?? secret ?? (secrets === undefined ? undefined : clock.randomBytes(32));
 }
 
 /** Compares in a time that tells nothing. */

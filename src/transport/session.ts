@@ -5,7 +5,7 @@ import { oneLine } from '../core/line.ts';
 import { FrameDecoder } from '../wire/decoder.ts';
 import { type ControlFrame, decodeFrame, type Epoch, encodeFrame, type Hello, protocolRange } from '../wire/frame.ts';
 import { judgeLink, nextLook } from './liveness.ts';
-import { prove, sameProof } from './proof.ts';
+import { prove, sameProof, secretFor } from './proof.ts';
 import { looksLikeTls, nameProblem } from './tls-problem.ts';
 import type { Connection } from './transport.ts';
 
@@ -15,6 +15,8 @@ export interface Identity {
   readonly node: string;
   readonly incarnation: string;
   readonly secret: Uint8Array | undefined;
+  /** Those of single nodes that dial this one, by their names; the others have the common one. */
+  readonly secrets?: ReadonlyMap<string, Uint8Array> | undefined;
   readonly maxFrame: number;
 }
 
@@ -69,6 +71,8 @@ export class Session {
   readonly #lifecycle = new Lifecycle<SessionState>('session', sessionTransitions, 'greeting');
   readonly #hello: Hello;
   #peer: Hello | undefined;
+  /** On the listening end: what the dialler has to prove itself with. */
+  #secret: Uint8Array | undefined;
   #timer: Timer | undefined;
   #lastReceived: number;
   #lastSent: number;
@@ -275,7 +279,8 @@ export class Session {
       return;
     }
     this.#peer = hello;
-    const proof = prove(this.#host.identity.secret, 'listener', hello, this.#hello);
+    this.#secret = secretFor(hello.node, this.#host.identity, this.#host.clock);
+    const proof = prove(this.#secret, 'listener', hello, this.#hello);
     this.#lifecycle.to('proving');
     this.send({ ...this.#hello, type: 'challenge', proof });
   }
@@ -302,7 +307,7 @@ export class Session {
 
   #admit(proof: Uint8Array): void {
     const hello = this.peer;
-    if (!sameProof(proof, prove(this.#host.identity.secret, 'dialler', hello, this.#hello))) {
+    if (!sameProof(proof, prove(this.#secret, 'dialler', hello, this.#hello))) {
       this.#reject({ code: 'HANDSHAKE_REFUSED', detail: 'its proof does not fit the secret' });
       return;
     }

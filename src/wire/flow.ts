@@ -21,8 +21,8 @@ export const flow = {
   stalled: 6,
 } as const;
 
-/** The reasons for which a home refuses a single message. */
-export const refusals = ['MAILBOX_FULL', 'NOT_FOUND'] as const;
+/** The reasons for which a home, or a relay, refuses a single message. Who does not know one takes it for the first. */
+export const refusals = ['MAILBOX_FULL', 'NOT_FOUND', 'DENIED'] as const;
 
 /** Takes one row of a flow frame. */
 export type FlowSink = (kind: number, stream: number, number: number, allow: number) => void;

@@ -94,7 +94,7 @@ export const frameShapes = {
     about: optional(about),
     instances: optional(listOf(report)),
   },
-  synced: { version: count },
+  synced: { version: count, denied: optional(listOf(text)) },
   snapshot: {
     epoch,
     version: count,

@@ -182,7 +182,12 @@ export type ControlFrame =
       /** What has changed of what was given to it. */
       readonly instances?: readonly InstanceReport[];
     }
-  | { readonly type: 'synced'; readonly version: number }
+  | {
+      readonly type: 'synced';
+      readonly version: number;
+      /** The ids of subscriptions that the leader's rules do not allow the member: nobody is told of them. */
+      readonly denied?: readonly string[];
+    }
   | {
       readonly type: 'snapshot';
       readonly epoch: Epoch;

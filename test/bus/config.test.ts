@@ -6,6 +6,7 @@ import { after, describe, test } from 'node:test';
 import { FilterChain } from '../../src/actors/filters.ts';
 import { type BusConfig, loadConfig } from '../../src/bus/config.ts';
 import { BusError, type ErrorCode } from '../../src/core/errors.ts';
+import { Pattern } from '../../src/routing/pattern.ts';
 import { refusal } from '../core/testbed.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'mailvan-config-'));
@@ -108,6 +109,35 @@ describe('loadConfig()', () => {
       assert.ok(!error.message.includes('MIGH'));
       return true;
     });
+  });
+
+  test('takes rules of access, and secrets of single nodes', async () => {
+    writeFileSync(join(folder, 'shop-secret'), 'the secret of the shop\n');
+    const { bus } = await load({
+      leader: true,
+      secrets: { shop: { file: './shop-secret' } },
+      access: [
+        { nodes: 'shop', publish: { allow: ['a', { wildcard: 'b.#' }], deny: [{ regex: '^c', flags: 'i' }] } },
+        { nodes: { wildcard: '#' }, subscribe: { allow: [] }, spawn: { allow: ['k'] }, manage: true },
+      ],
+    });
+    assert.deepEqual(bus.secrets, { shop: 'the secret of the shop' });
+    assert.deepEqual(
+      JSON.parse(JSON.stringify(bus.access, (_, value) => (value instanceof Pattern ? `${value}` : value))),
+      [
+        { nodes: 'shop', publish: { allow: ['a', 'b.#'], deny: ['/^c/i'] } },
+        { nodes: '#', subscribe: { allow: [], deny: [] }, spawn: { allow: ['k'], deny: [] }, manage: true },
+      ],
+    );
+    assert.match(
+      await problemOf({ access: [{ nodes: 'a', spawn: { allow: ['('] } }] }, 'PATTERN_INVALID'),
+      /^access\[0\]\.spawn\.allow\[0\]: /,
+    );
+    assert.match(
+      await problemOf({ secrets: { shop: { file: 'none' } } }),
+      /^secrets\.shop\.file: the file cannot be read/,
+    );
+    assert.match(await problemOf({ secrets: { shop: 'hunter2' } }), /^secrets\.shop: a secret does not belong/);
   });
 
   test('takes the secret from the environment', async (t) => {

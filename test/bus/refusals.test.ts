@@ -16,7 +16,7 @@ test('every refusal is counted, and written once for each peer and minute, with 
   const { clock, log, refusals: all } = refusals();
   for (let port = 0; port < 100; port++) all.add('handshakes', `10.0.0.1:${port}`, reason);
   all.add('protocol', '10.0.0.2:1', new BusError('PROTOCOL_ERROR', 'a frame is cut short'));
-  assert.deepEqual(all.counts, { connections: 0, handshakes: 100, protocol: 1, streams: 0, requests: 0 });
+  assert.deepEqual(all.counts, { connections: 0, handshakes: 100, protocol: 1, streams: 0, requests: 0, denied: 0 });
   assert.deepEqual(
     log.lines.map(({ level, fields }) => [level, fields.remote, fields.refused, fields.code, fields.suppressed]),
     [

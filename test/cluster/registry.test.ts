@@ -188,6 +188,7 @@ class Node {
       send: (frame) => {
         if (this.linked) this.toLeader.push(overWire(frame));
       },
+      denied: () => {},
       held: () => {
         this.held++;
       },
