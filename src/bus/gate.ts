@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.ts';
 import { BusError, describe } from '../core/errors.ts';
 import type { AccessAction, EventHub } from '../core/events.ts';
 import { oneLine } from '../core/line.ts';
+import { Mentions } from '../core/mentions.ts';
 import { type Pattern, patternFromWire } from '../routing/pattern.ts';
 import type { DurableEntry, SubscriptionEntry } from '../wire/frame.ts';
 import type { PlacementEntry } from '../wire/placement-entry.ts';
@@ -9,18 +10,11 @@ import type { Access } from './access.ts';
 import type { RefusalCounts } from './refusals.ts';
 import { RefusedNumbers } from './refused-numbers.ts';
 
-/** How often the same is told of the same node, in milliseconds. */
-const period = 60_000;
 /** Of how many things it is remembered when they were told; what is beyond that is counted only. */
 const mostTold = 1024;
 const longestWhat = 255;
 /** Of how many relayed streams it is remembered what was refused of them. */
 const mostRelayed = 1024;
-
-interface Written {
-  readonly at: number;
-  suppressed: number;
-}
 
 /** What a member tells its leader. */
 interface Told {
@@ -41,7 +35,7 @@ export class Gate {
   readonly #clock: Clock;
   readonly #events: EventHub;
   readonly #counts: RefusalCounts;
-  readonly #told = new Map<string, Written>();
+  readonly #told = new Mentions(mostTold);
   readonly #relayed = new Map<string, RefusedNumbers>();
 
   constructor(access: Access, clock: Clock, events: EventHub, counts: RefusalCounts) {
@@ -134,21 +128,9 @@ export class Gate {
   #count(node: string, action: AccessAction, text: string): void {
     this.#counts.denied++;
     const what = oneLine(text).slice(0, longestWhat);
-    const key = `${action} ${node} ${what}`;
-    const now = this.#clock.monotonic();
-    const known = this.#told.get(key);
-    if (known !== undefined && now - known.at < period) {
-      known.suppressed++;
-      return;
-    }
-    if (known === undefined && this.#told.size >= mostTold) {
-      const [oldest] = this.#told;
-      if (oldest === undefined || now - oldest[1].at < period) return; // it is counted all the same
-      this.#told.delete(oldest[0]);
-    }
-    this.#told.delete(key);
-    this.#told.set(key, { at: now, suppressed: 0 });
-    this.#events.emit({ type: 'access.denied', node, action, what, count: 1 + (known?.suppressed ?? 0) });
+    const suppressed = this.#told.add(`${action} ${node} ${what}`, this.#clock.monotonic());
+    if (suppressed === undefined) return; // it is counted all the same
+    this.#events.emit({ type: 'access.denied', node, action, what, count: 1 + suppressed });
   }
 }
 

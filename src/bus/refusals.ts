@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.ts';
 import type { BusError } from '../core/errors.ts';
 import { oneLine } from '../core/line.ts';
 import type { Logger } from '../core/log.ts';
+import { Mentions } from '../core/mentions.ts';
 import { addressOf } from '../transport/arrivals.ts';
 
 /** What a node refuses to others, by kind. */
@@ -20,16 +21,8 @@ export interface RefusalCounts {
   denied: number;
 }
 
-/** How often a peer is written of, in milliseconds. */
-const period = 60_000;
 /** How many peers it is remembered of when they were written of. */
 const most = 1024;
-
-interface Written {
-  readonly at: number;
-  /** How many refusals were not written since. */
-  suppressed: number;
-}
 
 /**
  * Counts what is refused to other nodes, and writes of each of them once a minute: a flood fills neither log nor memory. What
@@ -39,10 +32,8 @@ export class Refusals {
   readonly counts: RefusalCounts = { connections: 0, handshakes: 0, protocol: 0, streams: 0, requests: 0, denied: 0 };
   readonly #clock: Clock;
   readonly #log: Logger;
-  /** By address, those that were written of last at the end. */
-  readonly #written = new Map<string, Written>();
-  /** How many were written of nobody, because there were too many peers. */
-  #unnamed = 0;
+  /** By address. */
+  readonly #written = new Mentions(most);
 
   constructor(clock: Clock, log: Logger) {
     this.#clock = clock;
@@ -52,19 +43,8 @@ export class Refusals {
   /** @param remote the other end, as a `Connection` names it. */
   add(kind: Exclude<keyof RefusalCounts, 'denied'>, remote: string, reason: BusError): void {
     this.counts[kind]++;
-    const peer = addressOf(remote);
-    const now = this.#clock.monotonic();
-    const known = this.#written.get(peer);
-    if (known !== undefined && now - known.at < period) {
-      known.suppressed++;
-      return;
-    }
-    if (known === undefined && !this.#hasRoom(now)) {
-      this.#unnamed++;
-      return;
-    }
-    this.#written.delete(peer);
-    this.#written.set(peer, { at: now, suppressed: 0 });
+    const suppressed = this.#written.add(addressOf(remote), this.#clock.monotonic());
+    if (suppressed === undefined) return;
     const { code, message, cause } = reason;
     const fields = {
       remote,
@@ -73,19 +53,10 @@ export class Refusals {
       reason: oneLine(message),
       // Only where the fault is this node's own.
       ...(code === 'INTERNAL' && cause !== undefined && { err: cause }),
-      suppressed: known?.suppressed ?? 0,
-      ofOthers: this.#unnamed,
+      suppressed,
+      ofOthers: this.#written.untold,
     };
-    this.#unnamed = 0;
+    this.#written.untold = 0;
     this.#log.warn(fields, 'refused; what follows from there within a minute is counted only');
-  }
-
-  /** Forgets whoever was written of longest ago, unless that was within the last minute. */
-  #hasRoom(now: number): boolean {
-    if (this.#written.size < most) return true;
-    const [oldest] = this.#written;
-    if (oldest === undefined || now - oldest[1].at < period) return false;
-    this.#unnamed += oldest[1].suppressed;
-    return this.#written.delete(oldest[0]);
   }
 }
