@@ -1,11 +1,11 @@
 import { defineCommand } from 'citty';
 import type { FollowedEvent, FollowOptions } from '../bus/following.ts';
 import { deferred } from '../core/async.ts';
-import { systemClock } from '../core/clock.ts';
 import { type EventType, eventTypes } from '../core/events.ts';
 import { nearest } from '../core/spelling.ts';
-import { readCount, readDuration } from './arguments.ts';
+import { readCount } from './arguments.ts';
 import { connect, connectionArguments } from './connection.ts';
+import { untilEnough } from './enough.ts';
 import { exitCodes, Failure, failureOf, misuse } from './failure.ts';
 import type { Invocation } from './invocation.ts';
 import { shortened } from './placed.ts';
@@ -54,17 +54,10 @@ export const events = defineCommand({
       };
       const end = await bus.follow(print, options);
       terminal.note(`following ${args.of ?? 'every node'}; Ctrl-C ends`, { following: args.of ?? null, types });
-      const late = deferred<never>();
-      const timer =
-        args.count === undefined || args.timeout === undefined
-          ? undefined
-          : systemClock.timer(readDuration('--timeout', args.timeout), () =>
-              late.reject(tooFew(printed, count, args.timeout)),
-            );
       try {
-        await Promise.race([complete.promise, stop.asked, terminal.broken, late.promise]);
+        const ends = [complete.promise, stop.asked, terminal.broken];
+        await untilEnough(args, ends, () => tooFew(printed, count, args.timeout));
       } finally {
-        timer?.cancel();
         end();
       }
     } finally {

@@ -1,11 +1,11 @@
 import { defineCommand } from 'citty';
 import type { Context } from '../actors/delivery.ts';
 import { deferred } from '../core/async.ts';
-import { systemClock } from '../core/clock.ts';
 import type { Message } from '../core/message.ts';
 import { wildcard } from '../routing/pattern.ts';
-import { readCount, readDuration } from './arguments.ts';
+import { readCount } from './arguments.ts';
 import { connect, connectionArguments } from './connection.ts';
+import { untilEnough } from './enough.ts';
 import { exitCodes, Failure } from './failure.ts';
 import type { Invocation } from './invocation.ts';
 import { watch } from './notices.ts';
@@ -52,18 +52,8 @@ export const sub = defineCommand({
       terminal.note(`${bus.node} listens to ${args.pattern}; Ctrl-C ends`, {
         listening: { node: bus.node, subscription: name, pattern: args.pattern },
       });
-      const late = deferred<never>();
-      const timer =
-        args.count === undefined || args.timeout === undefined
-          ? undefined
-          : systemClock.timer(readDuration('--timeout', args.timeout), () =>
-              late.reject(tooFew(printed, count, args.timeout)),
-            );
-      try {
-        await Promise.race([complete.promise, stop.asked, terminal.broken, late.promise]);
-      } finally {
-        timer?.cancel();
-      }
+      const ends = [complete.promise, stop.asked, terminal.broken];
+      await untilEnough(args, ends, () => tooFew(printed, count, args.timeout));
     } finally {
       await bus.close({ timeout: 1000 });
       stop.end();
