@@ -97,16 +97,16 @@ test('a path that is a file is OPTION_INVALID, one that cannot be made STORE_FAI
 
 test('a folder that is open is STORE_LOCKED by name, here and in another process, whatever its files look like', async (t) => {
   const folder = tempFolder(t);
+  const away = join(tempFolder(t), 'CURRENT');
   const { store } = await openFolder(folder);
   await fill(store, 0, 100);
   const locked = program(`say(await codeOf(openFolder(process.argv[1])));`, folder);
   await assert.rejects(openFolder(folder), { code: 'STORE_LOCKED' });
   assert.equal(await start(t, process.execPath, locked).end, '"STORE_LOCKED"\n');
-  renameSync(join(folder, 'CURRENT'), join(folder, '../CURRENT.away'));
-  t.after(() => rmSync(join(folder, '../CURRENT.away'), { force: true }));
+  renameSync(join(folder, 'CURRENT'), away);
   await assert.rejects(openFolder(folder), { code: 'STORE_LOCKED' });
   assert.equal(await start(t, process.execPath, locked).end, '"STORE_LOCKED"\n');
-  renameSync(join(folder, '../CURRENT.away'), join(folder, 'CURRENT'));
+  renameSync(away, join(folder, 'CURRENT'));
   assert.equal(existsSync(`${folder}.repair`), false);
   await fill(store, 100, 200, true);
   await store.close();
