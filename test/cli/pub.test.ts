@@ -76,7 +76,7 @@ describe('mailvan pub', { concurrency: 3 }, () => {
   });
 
   it('ends with 6 when the time is up', async (t) => {
-    const { code, stderr } = await run(t, ['pub', 'stuck', '--timeout', '300ms', ...to], '1\n2\n3\n');
+    const { code, stderr } = await run(t, ['pub', 'stuck', '--timeout', '2s', ...to], '1\n2\n3\n');
     assert.equal(code, 6);
     assert.match(stderr, /TIMEOUT\]\n {2}→ give it longer by --timeout/);
   });
