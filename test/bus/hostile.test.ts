@@ -74,6 +74,30 @@ describe('before it has proven itself, a peer', () => {
     assert.equal(log.lines.filter(({ fields }) => fields.refused === 'handshakes').length, 1);
   });
 
+  test('has as long as limits.handshake says', async (t) => {
+    const { clock, connect, refused } = await siege(t, { limits: { handshake: 300 } });
+    const state = silent(await connect());
+    await clock.advance(290);
+    assert.ok(state.open);
+    await clock.advance(20);
+    assert.ok(!state.open);
+    assert.equal((await refused())?.handshakes, 1);
+  });
+
+  test('goes for a newer one from its own address when limits.connectionsPerAddress is reached, and for no other', async (t) => {
+    const { cluster, clock, refused } = await siege(t, { limits: { connectionsPerAddress: 2 } });
+    const connect = (host: string): Promise<Connection> =>
+      cluster.until(cluster.network.transport(host).dial(address, { timeout: 1000 }));
+    const all = [];
+    for (const host of ['other', 'evil', 'evil', 'evil', 'other']) all.push(silent(await connect(host)));
+    await clock.advance(10);
+    assert.deepEqual(
+      all.map(({ open }) => open),
+      [true, false, true, true, true],
+    );
+    assert.equal((await refused())?.connections, 1);
+  });
+
   test('goes for a newer one when too many are there: silent ones never keep an honest node out', async (t) => {
     const { cluster, clock, connect, refused } = await siege(t, { limits: { handshakes: 5 } });
     const all = [];
