@@ -347,6 +347,30 @@ describe('one who knows the secret', () => {
     assert.equal((await refused())?.requests, 3);
   });
 
+  test('and attaches consumers without end is told MAILBOX_FULL beyond 10,000', async (t) => {
+    const { cluster, clock, lead, enter } = await siege(t, {}, true);
+    await cluster.until(lead.subscribe('a', null, { name: 'box', durable: true }));
+    const intruder = await enter();
+    intruder.say({ type: 'applied', version: 0 });
+    await clock.advance(20);
+    const told = intruder.frames.flatMap((frame) => (frame.type === 'delta' ? frame.durables : []));
+    const mailbox = told[0]?.id ?? assert.fail('it was not told of the mailbox');
+    for (let id = 1; id <= 10_002; id++) {
+      const params = { mailbox, consumer: `c-${id}`, credit: 1, timeout: 1000, busy: [], from: 1 };
+      intruder.say({ type: 'request', id, source: 'evil', target: 'lead', method: 'consumer.attach', params });
+      if (id % 2000 === 0) await clock.advance(10);
+    }
+    await clock.advance(50);
+    const refusals = intruder.frames.flatMap((frame) =>
+      frame.type === 'reply' && frame.error !== undefined ? [[frame.id, frame.error.code]] : [],
+    );
+    assert.deepEqual(refusals, [
+      [10_001, 'MAILBOX_FULL'],
+      [10_002, 'MAILBOX_FULL'],
+    ]);
+    assert.equal((await lead.mailboxes.stats('box')).consumers, 10_000);
+  });
+
   test('and declares what is no subscription is told so, and nobody else is told of it', async (t) => {
     const { cluster, clock, enter } = await siege(t, {}, true);
     const leaf = await cluster.leaf('leaf', { secret });

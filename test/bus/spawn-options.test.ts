@@ -127,3 +127,54 @@ test('whoever waits for placements waits as long as the timeout says', async () 
   }
   await all.close();
 });
+
+describe('what spawn() and capabilities may be', () => {
+  const many = (count: number): string[] => Array.from({ length: count }, (_, i) => `n${i}`);
+  const named = (count: number): Record<string, boolean> => Object.fromEntries(many(count).map((name) => [name, true]));
+
+  test('a wrong value is refused, with the value and the way out', async (t) => {
+    const { bus } = await world(t);
+    bus.handlers.define('idle', () => ({}));
+    const wrong: readonly [object, ...string[]][] = [
+      [{ instances: 0 }, 'instances 0', 'from 1 to 1000'],
+      [{ instances: 1001 }, 'instances 1001'],
+      [{ pinned: [] }, 'pinned', '1 to 1,000 nodes'],
+      [{ pinned: many(1001) }, 'pinned', '1 to 1,000 nodes'],
+      [{ wait: 0 }, 'wait 0', 'from 1 to 86400000'],
+      [{ restart: 'no' }, 'restart "no"'],
+      [{ pending: 1 }, 'pending 1'],
+      [{ failover: 'manual' }, "'failover' goes only with singleton"],
+      [{ singleton: true, failover: 'never' }, 'failover "never"'],
+      [{ concurrency: 2 }, "'concurrency' goes only with a pattern"],
+      [{ where: named(65) }, 'where: 65 conditions', 'at most 64'],
+      [{ where: { region: 'x'.repeat(257) } }, 'where.region', '256'],
+      [{ where: { region: { in: many(65) } } }, 'where.region.in', '64'],
+      [{ where: { gpu: { gte: '2' } } }, 'where.gpu.gte "2"'],
+      [{ instnaces: 2 }, "'instances'"],
+    ];
+    for (const [options, ...texts] of wrong)
+      await assert.rejects(bus.spawn('idle', options), refusal('OPTION_INVALID', ...texts));
+  });
+
+  test('arguments and settings have at most 64 KiB, encoded', async (t) => {
+    const { bus, clock } = await world(t);
+    bus.handlers.define('idle', () => ({ onTell: () => undefined }));
+    const [fits, large] = [new Uint8Array(65_536 - 5), new Uint8Array(65_536 - 2)];
+    const placement = await resolved(clock, bus.spawn('idle', { name: 'one', args: fits }));
+    await assert.rejects(bus.spawn('idle', { args: large }), refusal('PAYLOAD_TOO_LARGE', 'args', '65536'));
+    await resolved(clock, placement.tell(fits));
+    await assert.rejects(placement.tell(large), refusal('PAYLOAD_TOO_LARGE', 'tell()', '65536'));
+  });
+
+  test('a node has at most 64 capabilities, with texts of at most 256 characters', async (t) => {
+    const { bus } = await world(t, { capabilities: { ...named(63), text: 'x'.repeat(256) } });
+    const [own] = await bus.placements.nodes();
+    assert.equal(Object.keys(own?.capabilities ?? {}).length, 64);
+    for (const [capabilities, ...texts] of [
+      [named(65), '65', 'at most 64'],
+      [{ text: 'x'.repeat(257) }, 'capabilities.text', '256'],
+    ] as const) {
+      await assert.rejects(world(t, { capabilities }), refusal('OPTION_INVALID', ...texts));
+    }
+  });
+});
