@@ -36,6 +36,18 @@ describe('an actor that is spawned', () => {
     assert.deepEqual(begun, [1, 2, 3]);
   });
 
+  test('is handed its arguments, and none where none were given', async (t) => {
+    const w = await world(t);
+    const handed: unknown[] = [];
+    w.bus.handlers.define('idle', ({ args }) => {
+      handed.push(args);
+      return {};
+    });
+    await resolved(w.clock, w.bus.spawn('idle', { args: { file: 'x', n: 1n } }));
+    await resolved(w.clock, w.bus.spawn('idle'));
+    assert.deepEqual(handed, [{ file: 'x', n: 1n }, undefined]);
+  });
+
   test('has as long for an attempt, and as many attempts, as its timeout and its retry say', async (t) => {
     const { bus, clock, spawn, emit } = await stuck(t);
     await spawn({ timeout: 500, retry: { attempts: 1 } });

@@ -102,6 +102,18 @@ test('a simulation has as many steps as it is told, else 12, and nodes with the 
   }
 });
 
+test('a simulation draws by its seed', async () => {
+  const drawn = async (seed: number): Promise<readonly string[]> => {
+    const { scenario } = noting({ step: (simulation) => simulation.note(`drew ${simulation.dice(1_000_000)}`) });
+    const { schedule } = await simulate(scenario, { seed, steps: 3, faults: ['reset'] });
+    return schedule.filter((line) => line.includes('drew'));
+  };
+  const [one, same, other] = [await drawn(5), await drawn(5), await drawn(6)];
+  assert.deepEqual(one, same);
+  assert.equal(one.length, 3);
+  assert.notDeepEqual(one, other);
+});
+
 test('a simulation ends 30 s after all is well, or as soon as its scenario is done', async () => {
   const ends = async (more: Partial<Scenario>): Promise<number> => {
     const { seen, scenario } = noting(more);
