@@ -97,6 +97,7 @@ describe('mailvan dlq', { concurrency: 3 }, () => {
     const [first, second] = parsed((await run(t, ['dlq', 'ls', '--json', '--data', data])).stdout);
     assert.deepEqual(await topics('--reason', 'permanent'), all);
     assert.deepEqual(await topics('--reason', 'crash'), []);
+    assert.deepEqual(await topics('--since', new Date(second.deadAt + 60_000).toISOString()), []);
     assert.deepEqual(await topics('--until', '1h'), []);
     assert.deepEqual(await topics('--until', new Date(second.deadAt + 60_000).toISOString()), all);
     assert.deepEqual(await topics('--after', first.id), all.slice(1));
