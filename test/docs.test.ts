@@ -36,15 +36,58 @@ test('every frame type stands in docs/wire.md with its number, and the version t
   assert.match(text, new RegExp(`\\| 1 \\| the layout of frames: ${protocolVersion} \\|`));
 });
 
-test('every test that docs/semantics.md names exists', () => {
-  const named = [...read('docs/semantics.md').matchAll(/^\s*- `(test\/[^`]+)`: (.+)$/gm)];
-  assert.ok(named.length > 10);
-  const sources = new Map<string, string>();
-  for (const [, file = '', name = ''] of named) {
-    const source = sources.get(file) ?? read(file).replace(/\s+/g, ' ').replaceAll("\\'", "'");
-    sources.set(file, source);
-    assert.ok(source.includes(name), `${file} has no test '${name}'`);
+for (const document of ['docs/semantics.md', 'docs/options.md']) {
+  test(`every test that ${document} names exists`, () => {
+    const named = [...read(document).matchAll(/^\s*- (?:.*: )?`(test\/[^`]+)`: (.+)$/gm)];
+    assert.ok(named.length > 10);
+    const sources = new Map<string, string>();
+    for (const [, file = '', name = ''] of named) {
+      const source = sources.get(file) ?? read(file).replace(/\s+/g, ' ').replaceAll("\\'", "'");
+      sources.set(file, source);
+      assert.ok(source.includes(name), `${file} has no test '${name}'`);
+    }
+  });
+}
+
+/** What docs/options.md has below each heading: the file that the heading names, and the options that are listed. */
+function documented(): Map<string, { file: string; options: Set<string> }> {
+  const sections = read('docs/options.md').split(/^## /m).slice(1);
+  return new Map(
+    sections.map((section) => {
+      const [, title = '', file = ''] = /^(.+?)(?:, in (\S+))?\n/.exec(section) ?? [];
+      return [
+        title,
+        { file, options: new Set([...section.matchAll(/^- `([^`]+)`: /gm)].map(([, name = '']) => name)) },
+      ];
+    }),
+  );
+}
+
+test('every member of every type for options stands in docs/options.md', () => {
+  const sections = documented();
+  for (const index of ['src/index.ts', 'src/testing/index.ts']) {
+    const exported = read(index).matchAll(/\b\w+(?:Options|Limits|Policy|Rule|List|Filter|Changes|ModuleKind)\b/g);
+    for (const [name] of exported) {
+      if (!['FrontOptions', 'DeclarativeFilter'].includes(name)) assert.ok(sections.has(name), `${name} is missing`);
+    }
   }
+  for (const [name, { file, options }] of sections) {
+    if (file === '') continue;
+    const pattern = new RegExp(`export (?:interface|type) ${name}\\b([^]*?)\\n(?:\\}|    \\};)\\n`);
+    const [, text = ''] = pattern.exec(read(file)) ?? assert.fail(`${file} has no ${name}`);
+    const own = [...text.matchAll(/^ +(?:readonly )?(\w+)\??: /gm)].map(([, member]) => member);
+    const picked = [...text.slice(0, text.indexOf('{')).matchAll(/'(\w+)'/g)].map(([, member]) => member);
+    assert.ok(own.length > 0);
+    for (const member of [...own, ...picked]) assert.ok(options.has(member ?? ''), `${name}.${member} is missing`);
+  }
+});
+
+test('every option of the command stands in docs/options.md, and no other', () => {
+  const files = readdirSync(new URL('../src/cli', import.meta.url)).map((name) => read(`src/cli/${name}`));
+  const options = files.flatMap((text) =>
+    [...text.matchAll(/^ +'?([a-z][a-z-]*)'?: \{\s*type: '(?:string|boolean)'/gm)].map(([, name]) => `--${name}`),
+  );
+  assert.deepEqual([...(documented().get('The command')?.options ?? [])].sort(), [...new Set(options)].sort());
 });
 
 test("the README's first snippet is the first example", () => {

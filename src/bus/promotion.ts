@@ -30,7 +30,8 @@ export class Promotion {
     if (network === undefined) throw new BusError('OPTION_INVALID', 'a bus that stands alone has no leader');
     const { node: leader, linked = false } = network.leader ?? {};
     if (linked && leader === target) return;
-    if (linked && network.leads) await this.#handOver(network, target);
+    const end = clock.monotonic() + timeout;
+    if (linked && network.leads) await this.#handOver(network, target, Math.min(timeout, answerTime));
     else if (linked && leader !== undefined)
       await network.request(leader, 'cluster.promote', { node: target }, timeout);
     else if (node === target) network.lead();
@@ -40,7 +41,6 @@ export class Promotion {
         `the leader is away: '${target}' has to be told itself (mailvan promote ${target} --leader <where it listens>)`,
       );
     }
-    const end = clock.monotonic() + timeout;
     while (network.leader?.node !== target || !network.leader.linked) {
       if (clock.monotonic() >= end) throw new BusError('TIMEOUT', `'${target}' did not lead within ${timeout} ms`);
       await new Promise<void>((done) => void clock.timer(handOver, done));
@@ -48,7 +48,7 @@ export class Promotion {
   }
 
   /** The leader hands over to a member. */
-  async #handOver(network: Network, target: string): Promise<void> {
+  async #handOver(network: Network, target: string, timeout: number): Promise<void> {
     const { clock } = this.#host;
     const member = network.registry.get(target);
     if (member?.state !== 'alive')
@@ -61,7 +61,7 @@ export class Promotion {
       );
     }
     const { term } = network;
-    await network.request(target, 'cluster.lead', { term: term + 1 }, answerTime);
+    await network.request(target, 'cluster.lead', { term: term + 1 }, timeout);
     // Whoever has asked for this gets an answer before the links close.
     clock.timer(2 * handOver, () => network.follow(address, term + 1));
   }
@@ -87,7 +87,7 @@ export class Promotion {
     checkName('node', target);
     const network = this.#host.network();
     if (network?.leads !== true) throw new BusError('NO_LEADER', `node '${this.#host.node}' does not lead`);
-    if (target !== this.#host.node) await this.#handOver(network, target);
+    if (target !== this.#host.node) await this.#handOver(network, target, answerTime);
     return undefined;
   }
 }

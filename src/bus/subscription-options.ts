@@ -45,7 +45,7 @@ export interface SubscriptionOptions<T = unknown> {
   concurrency?: number;
   /**
    * Of a durable subscription: how many deliveries this consumer may hold whose settlement is not stored; after a crash as
-   * many may come twice. @default `concurrency` over a link; the larger of it and 256 on the mailbox's home
+   * many may come twice. @default `concurrency` over a link; the larger of 512 and twice that on the mailbox's home
    */
   credit?: number;
   /** How long an attempt may take, in milliseconds. @default 30_000 */

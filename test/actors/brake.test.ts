@@ -154,6 +154,18 @@ describe('a memory subscription whose handler always fails', () => {
     assert.equal(early.stats().dead, 1);
   });
 
+  test('gives up all that fails with outage: false, however much that is', async (t) => {
+    const w = await world(t);
+    const db = new Database(w.clock);
+    const [never, plain] = [
+      await w.bus.subscribe('t', db.handler, { outage: false, concurrency: 8 }),
+      await w.bus.subscribe('t', db.handler, { concurrency: 8 }),
+    ];
+    emitAll(w, 20);
+    await w.clock.advance(minute);
+    assert.deepEqual([never.stats().dead, plain.stats().dead], [20, 0]);
+  });
+
   test('tries nothing again where each message is to be tried once only', async (t) => {
     const w = await world(t);
     const db = new Database(w.clock);

@@ -318,6 +318,20 @@ describe('when the dead letters are full', () => {
     );
   });
 
+  test('they are by their bytes, too, and how many of those there may be is limits.deadLetterBytes', async (t) => {
+    const { w, bus, clock, sub } = await graveyard(t, { limits: { deadLetterBytes: 2500 } });
+    for (const topic of ['g.a', 'g.b', 'g.c', 'g.d']) bus.emit(topic, new Uint8Array(1000));
+    await clock.settle();
+    assert.equal(sub.state, 'paused');
+    assert.match(w.seen('subscription.paused')[0]?.reason ?? '', /dead letters are full/);
+    const letters = await bus.deadLetters.list();
+    assert.deepEqual(topics(letters), ['g.a', 'g.b']);
+    await resolved(clock, bus.deadLetters.drop(letters.map(({ id }) => id)));
+    await clock.settle();
+    assert.equal(sub.state, 'active');
+    assert.deepEqual(topics(await bus.deadLetters.list()), ['g.c', 'g.d']);
+  });
+
   test('a subscription that somebody has paused is not resumed by it', async (t) => {
     const { bus, clock, sub, state } = await graveyard(t, { limits: { deadLetters: 1 } });
     for (const topic of ['g.a', 'g.b']) bus.emit(topic, 1);

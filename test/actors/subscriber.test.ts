@@ -831,6 +831,19 @@ describe('pause, resume and drain', () => {
     await resolved(w.clock, w.bus.drain());
     assert.deepEqual(seen, ['x']);
   });
+
+  test('bus.drain() gives up after its timeout', async (t) => {
+    const w = await world(t);
+    const sub = await w.bus.subscribe('t', () => {}, { name: 'still' });
+    sub.pause();
+    await emitAll(w, 't', 1);
+    const drained = w.bus.drain({ timeout: 5000 });
+    await w.clock.advance(4999);
+    assert.equal((await w.outcome(drained)).state, 'pending');
+    const expected = assert.rejects(drained, refusal('TIMEOUT', "'still'"));
+    await w.clock.advance(1);
+    await expected;
+  });
 });
 
 describe('actors that fault', () => {

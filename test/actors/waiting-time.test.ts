@@ -138,7 +138,7 @@ describe('time to live', () => {
   test('a staged message may have one', async (t) => {
     const w = await world(t);
     const seen: unknown[] = [];
-    const out = await w.bus.subscribe('out', ({ payload }) => void seen.push(payload));
+    const out = await w.bus.subscribe('out', ({ payload }) => void seen.push([payload, w.clock.monotonic()]));
     await w.bus.subscribe('in', async (_message, context) => {
       await context.publish('out', 'short', { ttl: 10 });
       await context.publish('out', 'later', { delay: 50 });
@@ -149,7 +149,10 @@ describe('time to live', () => {
     await w.clock.advance(10);
     out.resume();
     await w.clock.advance(100);
-    assert.deepEqual(seen, ['at', 'later']);
+    assert.deepEqual(seen, [
+      ['at', 20],
+      ['later', 50],
+    ]);
     assert.equal(out.stats().expired, 1);
   });
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Bus } from '../../src/bus/bus.ts';
+import { registryLimits } from '../../src/bus/registry-allowance.ts';
 import { BusError, type ErrorCode } from '../../src/core/errors.ts';
 import type { BusEvent } from '../../src/core/events.ts';
 import { TestCluster, type TestClusterOptions } from '../../src/testing/cluster.ts';
@@ -465,6 +466,35 @@ withCluster('a leader takes as many connections as it was told, and one more whe
   await assert.rejects(cluster.leaf('b', { joinTimeout: 2000 }), failsWith('NO_LEADER'));
   await cluster.until(a.close());
   await cluster.leaf('b');
+});
+
+withCluster('a leader takes as many members as a cluster may have, and those that it knows again', async (cluster) => {
+  const { members } = registryLimits;
+  registryLimits.members = 2;
+  try {
+    await cluster.leader();
+    const a = await cluster.leaf('a');
+    await assert.rejects(cluster.leaf('b'), failsWith('HANDSHAKE_REFUSED'));
+    await cluster.until(a.close());
+    await cluster.leaf('b');
+  } finally {
+    registryLimits.members = members;
+  }
+});
+
+withCluster('what is emitted to a node that is suspect waits up to 4 MiB', async (cluster) => {
+  const lead = await cluster.leader();
+  const a = await cluster.leaf('a');
+  const got: unknown[] = [];
+  await cluster.until(lead.subscribe('n', ({ payload }) => got.push((payload as Uint8Array).length)));
+  cluster.network.cut('lead', 'a');
+  await cluster.clock.advance(3_500);
+  let emitted = 0;
+  while (a.emit('n', new Uint8Array(100_000))) emitted++;
+  assert.ok(emitted >= 40 && emitted <= 42, `${emitted} fit into the outbox`);
+  cluster.network.heal('lead', 'a');
+  await cluster.clock.advance(5_000);
+  assert.equal(got.length, emitted);
 });
 
 withCluster(

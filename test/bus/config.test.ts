@@ -46,10 +46,12 @@ describe('loadConfig()', () => {
         redial: { delay: 2 },
         limits: { deadLetterBytes: 3 },
         capabilities: { writer: true, gpu: 1.5, region: 'eu' },
+        syslog: { address: 'udp://127.0.0.1', level: 'debug', facility: 'local3' },
       },
     };
     const filters = [{ maxSize: 10 }, { minPeriod: 20 }];
-    const first = { ...orders, durability: 'os', retry, limits, latestOnly: 'topic', filters };
+    const outage = { failures: 3, messages: 2, grace: 1000 };
+    const first = { ...orders, durability: 'os', retry, outage, limits, latestOnly: 'topic', filters };
     const { file, bus, subscriptions } = await load({
       $schema: './schema.json',
       ...members,

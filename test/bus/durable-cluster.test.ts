@@ -91,6 +91,43 @@ inWorld(
   },
 );
 
+inWorld('a durable subscription counts as stored by its own durability, whatever the bus says', async (w) => {
+  await w.start('lead');
+  await w.start('quick', { durability: 'os' });
+  await w.durable('lead', 'plain', null, { pattern: 'plain' });
+  await w.durable('lead', 'quick', null, { pattern: 'quick|both', durability: 'os' });
+  await w.durable('quick', 'quick-bus', null, { pattern: 'bus' });
+  await w.durable('quick', 'sure', null, { pattern: 'sure|both', durability: 'fsync' });
+  const levels: string[] = [];
+  for (const topic of ['plain', 'quick', 'bus', 'sure', 'both']) {
+    levels.push((await w.until(w.bus('lead').publish(topic, 1))).level);
+  }
+  assert.deepEqual(levels, ['fsync', 'os', 'os', 'fsync', 'os']);
+});
+
+for (const node of ['lead', 'leaf']) {
+  const where = node === 'lead' ? 'at its home' : 'on another node';
+  inWorld(`a consumer ${where} holds as many deliveries as its credit says, whatever its concurrency`, async (w) => {
+    await w.start('lead');
+    await w.start('leaf', { stored: false });
+    let running = 0;
+    const stuck = () => {
+      running++;
+      return new Promise(() => {});
+    };
+    await w.durable(node, 'plain', stuck, { pattern: 'plain', concurrency: 5 });
+    await w.durable(node, 'less', stuck, { pattern: 'less', concurrency: 5, credit: 2 });
+    const counts: number[] = [];
+    for (const topic of ['plain', 'less']) {
+      running = 0;
+      for (const n of numbers(1, 9)) await w.until(w.bus('lead').publish(topic, n));
+      await w.clock.advance(1_000);
+      counts.push(running);
+    }
+    assert.deepEqual(counts, [5, 2]);
+  });
+}
+
 // Restarts
 
 inWorld('a home that restarts gets its consumers back: nothing is lost, and only what ran comes again', async (w) => {

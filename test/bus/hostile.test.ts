@@ -74,6 +74,30 @@ describe('before it has proven itself, a peer', () => {
     assert.equal(log.lines.filter(({ fields }) => fields.refused === 'handshakes').length, 1);
   });
 
+  test('has as long as limits.handshake says', async (t) => {
+    const { clock, connect, refused } = await siege(t, { limits: { handshake: 300 } });
+    const state = silent(await connect());
+    await clock.advance(290);
+    assert.ok(state.open);
+    await clock.advance(20);
+    assert.ok(!state.open);
+    assert.equal((await refused())?.handshakes, 1);
+  });
+
+  test('goes for a newer one from its own address when limits.connectionsPerAddress is reached, and for no other', async (t) => {
+    const { cluster, clock, refused } = await siege(t, { limits: { connectionsPerAddress: 2 } });
+    const connect = (host: string): Promise<Connection> =>
+      cluster.until(cluster.network.transport(host).dial(address, { timeout: 1000 }));
+    const all = [];
+    for (const host of ['other', 'evil', 'evil', 'evil', 'other']) all.push(silent(await connect(host)));
+    await clock.advance(10);
+    assert.deepEqual(
+      all.map(({ open }) => open),
+      [true, false, true, true, true],
+    );
+    assert.equal((await refused())?.connections, 1);
+  });
+
   test('goes for a newer one when too many are there: silent ones never keep an honest node out', async (t) => {
     const { cluster, clock, connect, refused } = await siege(t, { limits: { handshakes: 5 } });
     const all = [];
@@ -321,6 +345,30 @@ describe('one who knows the secret', () => {
       ['MAILBOX_FULL', 'MAILBOX_FULL', 'MAILBOX_FULL'],
     );
     assert.equal((await refused())?.requests, 3);
+  });
+
+  test('and attaches consumers without end is told MAILBOX_FULL beyond 10,000', async (t) => {
+    const { cluster, clock, lead, enter } = await siege(t, {}, true);
+    await cluster.until(lead.subscribe('a', null, { name: 'box', durable: true }));
+    const intruder = await enter();
+    intruder.say({ type: 'applied', version: 0 });
+    await clock.advance(20);
+    const told = intruder.frames.flatMap((frame) => (frame.type === 'delta' ? frame.durables : []));
+    const mailbox = told[0]?.id ?? assert.fail('it was not told of the mailbox');
+    for (let id = 1; id <= 10_002; id++) {
+      const params = { mailbox, consumer: `c-${id}`, credit: 1, timeout: 1000, busy: [], from: 1 };
+      intruder.say({ type: 'request', id, source: 'evil', target: 'lead', method: 'consumer.attach', params });
+      if (id % 2000 === 0) await clock.advance(10);
+    }
+    await clock.advance(50);
+    const refusals = intruder.frames.flatMap((frame) =>
+      frame.type === 'reply' && frame.error !== undefined ? [[frame.id, frame.error.code]] : [],
+    );
+    assert.deepEqual(refusals, [
+      [10_001, 'MAILBOX_FULL'],
+      [10_002, 'MAILBOX_FULL'],
+    ]);
+    assert.equal((await lead.mailboxes.stats('box')).consumers, 10_000);
   });
 
   test('and declares what is no subscription is told so, and nobody else is told of it', async (t) => {

@@ -123,6 +123,17 @@ describe('bus.mailboxes', () => {
     await assert.rejects(w.bus.mailboxes.peek('work', { from: 'x' }), refusal('OPTION_INVALID', 'from'));
   });
 
+  test('peek() shows at most as many as it is told, else 20, and fewer when they are large', async (t) => {
+    await using bus = await open(tempFolder(t));
+    await bus.mailboxes.add(work);
+    await backlog(bus, 30);
+    const count = async (options: object = {}) => (await bus.mailboxes.peek('work', options)).length;
+    assert.deepEqual([await count(), await count({ limit: 3 }), await count({ limit: 30 })], [20, 3, 30]);
+    await bus.mailboxes.clear('work');
+    for (let i = 0; i < 3; i++) await bus.publish('in', new Uint8Array(900_000));
+    assert.equal(await count(), 2);
+  });
+
   test('clear() removes everything that is not running, parked and waiting behind its key as well', async (t) => {
     const w = await collecting(t);
     await fill(w, 0, 3, { key: 'a' });

@@ -311,6 +311,25 @@ describe('a cluster', () => {
     await world.close();
   });
 
+  test('rebalances one placement alone when it is named', async () => {
+    const { world } = await cluster();
+    const bus = world.bus('a');
+    await world.until(world.bus('c').placements.drain('c'));
+    for (const name of ['v', 'w']) await world.until(bus.spawn('writer', { name, instances: 3 }));
+    await world.until(world.bus('c').placements.drain('c', { undo: true }));
+    const moved = await world.until(bus.placements.rebalance({ name: 'w' }));
+    assert.deepEqual(
+      moved.map(({ placement, to }) => [placement, to]),
+      [['w', 'c']],
+    );
+    const rest = await world.until(bus.placements.rebalance());
+    assert.deepEqual(
+      rest.map(({ placement, to }) => [placement, to]),
+      [['v', 'c']],
+    );
+    await world.close();
+  });
+
   test('tells every instance, and again after a move', async () => {
     const { world, diary } = await cluster();
     const placement = await world.until(world.bus('a').spawn('writer', { name: 'w', instances: 2, spread: 'region' }));

@@ -155,3 +155,15 @@ test('a node that does not listen, or is not there, is not promoted', async () =
   assert.deepEqual(await seen(all, 'lead'), ['leader lead 0 linked']);
   await all.close();
 });
+
+test('promoting takes no longer than its timeout, here or at the leader, whoever does not answer', async () => {
+  const { all } = await world();
+  const late = async (node: string, timeout: number): Promise<number> => {
+    const start = all.clock.monotonic();
+    await assert.rejects(all.until(all.bus(node).promote('b', { timeout })), refusal('TIMEOUT'));
+    return all.clock.monotonic() - start;
+  };
+  all.cut('b');
+  assert.deepEqual([await late('lead', 200), await late('d', 300)], [200, 300]);
+  await all.close();
+});

@@ -182,6 +182,26 @@ test('what has been spooled enters a full mailbox when there is room, and a full
   assert.deepEqual(got, range(0, 30));
 });
 
+test('a spool is full by its bytes, too', async (t) => {
+  const { bytes } = spoolLimits;
+  t.after(() => {
+    spoolLimits.bytes = bytes;
+  });
+  spoolLimits.bytes = 10_000;
+  const site = new Site(t);
+  await site.open('hub', { store: false });
+  const publisher = await site.open('publisher');
+  const home = await site.open('home');
+  await home.subscribe('in', null, work);
+  await home.close();
+  let spooled = 0;
+  const publish = async (): Promise<void> => {
+    for (;;) spooled += (await publisher.publish('in', new Uint8Array(1000))).spooled;
+  };
+  await assert.rejects(publish(), refusal('MAILBOX_FULL'));
+  assert.ok(spooled >= 8 && spooled <= 10, `${spooled} were spooled`);
+});
+
 test('while the leader is away, what two nodes publish to each other waits in their spools', async (t) => {
   const site = new Site(t);
   const hub = await site.open('hub', { store: false });

@@ -208,6 +208,23 @@ describe('unsubscribe()', () => {
     await assert.rejects(bus.unsubscribe('mine'), refusal('NOT_FOUND', '"mine"', "'here'"));
   });
 
+  test('waits for running handlers as long as its timeout says, and aborts those that take longer', async (t) => {
+    const { bus, clock, outcome } = await world(t);
+    let signal: AbortSignal | undefined;
+    const handler = (_message: unknown, context: { signal: AbortSignal }) => {
+      signal = context.signal;
+      return new Promise(() => {});
+    };
+    await bus.subscribe('t', handler, { name: 'mine' });
+    bus.emit('t', 1);
+    await clock.settle();
+    const removed = bus.unsubscribe('mine', { timeout: 700 });
+    await clock.advance(699);
+    assert.deepEqual([(await outcome(removed)).state, signal?.aborted], ['pending', false]);
+    await clock.advance(1);
+    assert.deepEqual([(await outcome(removed)).state, signal?.aborted], ['resolved', true]);
+  });
+
   test('of another node, alone, is NODE_UNREACHABLE', async (t) => {
     const { bus } = await world(t);
     await assert.rejects(bus.unsubscribe('mine', { node: 'there' }), refusal('NODE_UNREACHABLE', "'there'"));

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { createBus } from '../../src/bus/bus.ts';
+import { silentLogger } from '../../src/core/log.ts';
+import { tempFolder } from '../storage/disk.ts';
 import { type Child, type Ending, leader, mailvan, moduleOf, type Owner, run } from './child.ts';
 
 interface World {
@@ -127,6 +130,51 @@ describe('mailvan actors', { concurrency: 2 }, () => {
       [['y', 'b', 'a']],
     );
     assert.deepEqual(linesOf(await ask('actors', 'rebalance', '--lost')), ['Nothing had to move.']);
+  });
+
+  it('spawn makes singletons, and durable ones whose subscription is of the service that is named', async (t) => {
+    const { address } = await leader(t, '--data', tempFolder(t));
+    await using node = await createBus({ node: 'a', leader: address, logger: silentLogger });
+    node.handlers.define('writer', () => ({ onMessage: () => undefined }));
+    const spawn = async (name: string, ...options: string[]): Promise<Ending> =>
+      run(t, ['actors', 'spawn', 'writer', '--name', name, '--json', '--leader', address, ...options]);
+    const durable = ['--pattern', 'w', '--durable'];
+    const infos = [
+      await spawn('plain', ...durable),
+      await spawn('billed', ...durable, '--service', 'billing', '--singleton'),
+      await spawn('manual', '--singleton', '--failover', 'manual'),
+    ].map((ending) => JSON.parse(linesOf(ending)[0] ?? ''));
+    assert.deepEqual(
+      infos.map(({ subscription, singleton }) => [subscription, singleton]),
+      [
+        ['default/plain', false],
+        ['billing/billed', true],
+        [undefined, true],
+      ],
+    );
+    const alone = await spawn('wrong', '--failover', 'manual');
+    assert.equal(alone.code, 2);
+    assert.match(alone.stderr, /'failover' goes only with singleton/);
+  });
+
+  it('waits as long as it is told, and ends with 6', async (t) => {
+    const { address } = await leader(t);
+    const still = (): Promise<void> => new Promise(() => {});
+    const node = await createBus({ node: 'a', leader: address, logger: silentLogger });
+    t.after(() => node.close({ timeout: 0 }));
+    node.handlers.define('starts', () => ({ onStart: still }));
+    node.handlers.define('stops', () => ({ onStop: still }));
+    await node.spawn('stops', { name: 'stops' });
+    await node.spawn('stops', { name: 'too' });
+    for (const args of [
+      ['actors', 'spawn', 'starts', '--name', 'starts', '--wait', '300ms'],
+      ['nodes', 'drain', 'a', '--timeout', '300ms'],
+      ['actors', 'stop', 'stops', '--timeout', '300ms'],
+    ]) {
+      const { code, stderr } = await run(t, [...args, '--leader', address]);
+      assert.equal(code, 6, stderr);
+      assert.match(stderr, /300 ms|TIMEOUT/);
+    }
   });
 
   it('is refused with 2 where it is not called as it should be, naming the nearest', async (t) => {

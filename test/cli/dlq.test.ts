@@ -86,6 +86,26 @@ describe('mailvan dlq', { concurrency: 3 }, () => {
     assert.match(nothing.stderr, /NOT_FOUND/);
   });
 
+  it('ls finds letters by reason, time, place and number, and topics by wildcards', async (t) => {
+    const data = await closed(t);
+    const topics = async (...filter: string[]): Promise<string[]> => {
+      const { code, stdout, stderr } = await run(t, ['dlq', 'ls', '--json', '--data', data, ...filter]);
+      assert.equal(code, 0, stderr);
+      return stdout === '' ? [] : parsed(stdout).map(({ topic }) => topic);
+    };
+    const all = ['orders.a', 'orders.b', 'orders.c', 'orders.d'];
+    const [first, second] = parsed((await run(t, ['dlq', 'ls', '--json', '--data', data])).stdout);
+    assert.deepEqual(await topics('--reason', 'permanent'), all);
+    assert.deepEqual(await topics('--reason', 'crash'), []);
+    assert.deepEqual(await topics('--since', new Date(second.deadAt + 60_000).toISOString()), []);
+    assert.deepEqual(await topics('--until', '1h'), []);
+    assert.deepEqual(await topics('--until', new Date(second.deadAt + 60_000).toISOString()), all);
+    assert.deepEqual(await topics('--after', first.id), all.slice(1));
+    assert.deepEqual(await topics('--limit', '2'), all.slice(0, 2));
+    assert.deepEqual(await topics('--topic', 'orders.#', '--wildcard'), all);
+    assert.deepEqual(await topics('--topic', 'orders.[ab]', '--wildcard'), []);
+  });
+
   it('export writes every letter as one line of JSON from which its payload can be had back', async (t) => {
     const data = await closed(t);
     const { code, stdout, stderr } = await run(t, ['dlq', 'export', '--data', data]);

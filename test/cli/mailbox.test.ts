@@ -57,6 +57,8 @@ describe('mailvan mailbox', { concurrency: 3 }, () => {
     const again = await run(t, ['mailbox', 'add', 'post/mail', 'b', '--data', data]);
     assert.equal(again.code, 1);
     assert.match(again.stderr, /exists with other options.*\[NAME_TAKEN\]/);
+    const updated = await run(t, ['mailbox', 'add', 'post/mail', 'b', '--update', '--data', data]);
+    assert.deepEqual([updated.code, updated.stdout], [0, 'post/mail changed, on node home\n']);
     assert.equal((await run(t, ['mailbox', 'rm', 'post/mail', '--data', data])).stdout, 'post/mail removed\n');
     const full = await run(t, ['mailbox', 'rm', 'work', '--data', data]);
     assert.equal(full.code, 2);

@@ -74,6 +74,9 @@ describe('mailvan store', { concurrency: 3 }, () => {
     assert.equal(asked.code, 0, asked.stderr);
     const { folder, node } = JSON.parse(asked.stdout);
     assert.deepEqual([folder, node], [join(target, 'backups', 'monday'), 'home']);
+    const elsewhere = await run(t, ['store', 'backup', 'x', '--connect', bus.address ?? '', '--node', 'nobody']);
+    assert.equal(elsewhere.code, 3, elsewhere.stderr);
+    assert.match(elsewhere.stderr, /nobody/);
     const wicked = await run(t, ['store', 'backup', '../../etc', '--connect', bus.address ?? '']);
     assert.equal(wicked.code, 2, wicked.stderr);
     const locked = await run(t, ['store', 'verify', '--data', target]);

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { describe, it } from 'node:test';
+import { runCommand } from 'citty';
 import { createBus } from '../../src/bus/bus.ts';
 import { Terminal } from '../../src/cli/terminal.ts';
-import { type Keyboard, watchTop } from '../../src/cli/top.ts';
+import { type Keyboard, top, watchTop } from '../../src/cli/top.ts';
 import { type Snapshot, viewOf } from '../../src/cli/top-view.ts';
+import { systemClock } from '../../src/core/clock.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import { tempFolder } from '../storage/disk.ts';
 import { leader, run } from './child.ts';
@@ -100,6 +102,30 @@ describe('mailvan top', () => {
     const { placements, members } = JSON.parse(json.stdout);
     assert.deepEqual([placements.length, members[0].node], [2, 'hub']);
     await home.close({ timeout: 0 });
+  });
+
+  it('--once prints one snapshot on a screen, too; --interval says how often it looks', async (t) => {
+    const { address } = await leader(t);
+    const waits: number[] = [];
+    const { timer } = systemClock;
+    t.mock.method(systemClock, 'timer', (ms: number, fn: () => void) => {
+      waits.push(ms);
+      return timer(ms, fn);
+    });
+    const shown = async (...options: string[]): Promise<string> => {
+      const screen = new Screen();
+      const terminal = new Terminal(false, screen as unknown as NodeJS.WriteStream);
+      screen.on('written', () => {
+        if (screen.text.includes('\u001b[H')) screen.emit('error', { code: 'EPIPE' }); // nobody looks any more
+      });
+      await runCommand(top, { rawArgs: ['--leader', address, ...options], data: { terminal } });
+      return screen.text;
+    };
+    assert.match(await shown('--once'), /^\S*Cluster .*default/);
+    assert.ok((await shown()).startsWith('\u001b[?25l'));
+    assert.ok(!waits.includes(17 * 60_000));
+    await shown('--interval', '17m');
+    assert.ok(waits.includes(17 * 60_000));
   });
 
   it('cuts its tables to the screen, and says how much there is', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readSegment, segmentMessages } from '../../src/storage/segment.ts';
+import { readSegment, segmentBytes, segmentMessages } from '../../src/storage/segment.ts';
 import { Disk } from '../../src/testing/disk.ts';
 import { heldBy, Life, policyOf } from '../actors/durable-bed.ts';
 
@@ -139,4 +139,23 @@ test('only the window is in memory, and all of it is delivered', async () => {
   await life.run(() => mailbox.drain(100_000));
   assert.equal(next, count);
   assert.equal(mailbox.bytes, 0);
+});
+
+test('of large messages 8 MiB are in memory, and all of them are delivered', async () => {
+  const life = await Life.start(new Disk());
+  const { mailbox } = await life.mailbox('a/b', policyOf());
+  const count = 300;
+  for (let i = 0; i < count; i++) {
+    mailbox.offer(life.message('a/b', new Uint8Array(100_000).fill(i)), undefined);
+    await life.clock.settle();
+  }
+  const inMemory = [...mailbox.peek()].length;
+  // And the segment that is being filled.
+  assert.ok(inMemory >= 60 && inMemory * 100_000 <= 8 * 1024 * 1024 + 2 * segmentBytes, `${inMemory} are in memory`);
+  let next = 0;
+  life.consume(mailbox, ({ payload }) => {
+    assert.equal((payload as Uint8Array)[0], next++ % 256);
+  });
+  await life.run(() => mailbox.drain(100_000));
+  assert.equal(next, count);
 });

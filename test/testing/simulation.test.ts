@@ -13,9 +13,16 @@ import { Placements } from '../../src/cluster/placements.ts';
 import { Deadlines } from '../../src/core/deadlines.ts';
 import { Hosting } from '../../src/hosting/hosting.ts';
 import { Journal } from '../../src/storage/journal.ts';
+import { TestCluster, type TestClusterOptions } from '../../src/testing/cluster.ts';
 import { Disk } from '../../src/testing/disk.ts';
 import { PromiseScenario } from '../../src/testing/promises.ts';
-import { type FaultKind, faultKinds, type Scenario, simulate } from '../../src/testing/simulation.ts';
+import {
+  type FaultKind,
+  faultKinds,
+  type Scenario,
+  type SimulationOptions,
+  simulate,
+} from '../../src/testing/simulation.ts';
 
 const first = Number(process.env.MAILVAN_SEED ?? 1);
 const runs = Math.max(5, Math.round((16 * Number(process.env.MAILVAN_RUNS ?? 100)) / 100));
@@ -59,6 +66,101 @@ test('a scenario of one own: its handlers run under the faults that are asked fo
   const { violations, seed } = await simulate(scenario, { seed: 5, steps: 20, faults: ['reset', 'disk-fails'] });
   assert.deepEqual([violations, seed], [['there were jobs'], 5]);
   assert.ok(kinds.has('reset') && kinds.has('disk-fails') && !kinds.has('crash'), [...kinds].join());
+});
+
+/** A scenario that notes what it is given: two nodes, the second of them without a disk. */
+function noting(more: Partial<Scenario> = {}) {
+  const seen = { steps: 0, done: 0, ended: 0, nodes: [] as string[], lines: [] as readonly string[] };
+  const scenario: Scenario = {
+    nodes: { lead: { store: true }, worker: { store: false, options: { capabilities: { fast: true } } } },
+    start: async (node, bus) => {
+      const about = (await bus.placements.nodes()).find((each) => each.node === node);
+      const { home } = await bus.mailboxes.add({ name: node, pattern: node });
+      seen.nodes.push(`${node} ${JSON.stringify(about?.capabilities)} ${home}`);
+    },
+    step: () => void seen.steps++,
+    check: (simulation) => {
+      seen.ended = simulation.clock.monotonic();
+      seen.lines = [...simulation.schedule];
+      return [];
+    },
+    ...more,
+  };
+  return { seen, scenario };
+}
+
+test('a simulation has as many steps as it is told, else 12, and nodes with the options and the disks that the scenario gives', async () => {
+  for (const steps of [undefined, 3]) {
+    const { seen, scenario } = noting();
+    const { violations } = await simulate(scenario, {
+      seed: 5,
+      faults: ['reset'],
+      ...(steps !== undefined && { steps }),
+    });
+    assert.deepEqual([violations, seen.steps], [[], steps ?? 12]);
+    assert.deepEqual(seen.nodes, ['lead {} lead', 'worker {"fast":true} lead'], 'each with where its mailbox is');
+  }
+});
+
+test('a simulation draws by its seed', async () => {
+  const drawn = async (seed: number): Promise<readonly string[]> => {
+    const { scenario } = noting({ step: (simulation) => simulation.note(`drew ${simulation.dice(1_000_000)}`) });
+    const { schedule } = await simulate(scenario, { seed, steps: 3, faults: ['reset'] });
+    return schedule.filter((line) => line.includes('drew'));
+  };
+  const [one, same, other] = [await drawn(5), await drawn(5), await drawn(6)];
+  assert.deepEqual(one, same);
+  assert.equal(one.length, 3);
+  assert.notDeepEqual(one, other);
+});
+
+test('a simulation ends 30 s after all is well, or as soon as its scenario is done', async () => {
+  const ends = async (more: Partial<Scenario>): Promise<number> => {
+    const { seen, scenario } = noting(more);
+    await simulate(scenario, { seed: 5, steps: 1, faults: ['reset'] });
+    return seen.ended;
+  };
+  const [plain, early] = [await ends({}), await ends({ done: () => true })];
+  assert.equal(plain - early, 30_000);
+});
+
+test('bytes travel as long as a simulation is told, and its schedule tells of every message only with trace', async () => {
+  const receipts = async (options: Partial<SimulationOptions>): Promise<{ took: number; lines: readonly string[] }> => {
+    let took = 0;
+    const { seen, scenario } = noting({
+      step: async (simulation) => {
+        const start = simulation.clock.monotonic();
+        simulation.trace('a message');
+        await simulation.until(simulation.life('worker')?.bus.status({ node: 'lead' }) ?? assert.fail());
+        took = simulation.clock.monotonic() - start;
+      },
+    });
+    await simulate(scenario, { seed: 5, steps: 1, faults: ['clock-jump'], ...options });
+    return { took, lines: seen.lines };
+  };
+  const [plain, slow] = [await receipts({}), await receipts({ delay: { min: 40, max: 40 }, trace: true })];
+  assert.ok(plain.took <= 20, `${plain.took} ms`);
+  assert.ok(slow.took >= 80, `${slow.took} ms`);
+  assert.ok(!plain.lines.some((line) => line.includes('a message')));
+  assert.ok(slow.lines.some((line) => line.includes('a message')));
+});
+
+test('a cluster for tests draws by its seed, and its bytes travel as long as it is told', async () => {
+  const run = async (options: TestClusterOptions) => {
+    const cluster = new TestCluster(options);
+    await cluster.leader();
+    const leaf = await cluster.leaf('leaf');
+    const start = cluster.clock.monotonic();
+    await cluster.until(leaf.status({ node: 'lead' }));
+    const took = cluster.clock.monotonic() - start;
+    const dice = cluster.clock.random();
+    await cluster.close();
+    return { took, dice };
+  };
+  const [plain, same, other] = [await run({}), await run({ seed: 1 }), await run({ seed: 2, delay: 25 })];
+  assert.deepEqual(plain, same);
+  assert.notEqual(plain.dice, other.dice);
+  assert.deepEqual([plain.took, other.took], [2, 50]);
 });
 
 /** Puts a bug into a class, and takes it out again. */
