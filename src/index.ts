@@ -11,15 +11,11 @@ export { type DeclarativeFilter, type Filter, maxSize, minPeriod, type Predicate
 export type { Durability, LatestOnly, MailboxLimits, Overflow } from './actors/mailbox-policy.ts';
 export type { Handler, SubscriptionStats } from './actors/subscriber-options.ts';
 export type { TreeNode } from './actors/supervisor.ts';
-export type { AccessList, AccessRule } from './bus/access.ts';
 export { Bus, createBus } from './bus/bus.ts';
-export { type BusConfig, type ConfiguredBus, type ConfiguredSubscription, loadConfig } from './bus/config.ts';
-export { type ConsumedDelivery, Consumption } from './bus/consumption.ts';
+export { type ConsumedDelivery, Consumption } from './bus/consuming/consumption.ts';
+export { type Front, ReceivedDelivery } from './bus/consuming/receiving.ts';
+export { Subscription, type UnsubscribeOptions, type WaitOptions } from './bus/consuming/subscription.ts';
 export { subscribe } from './bus/decorators.ts';
-export type { ToldEvent } from './bus/event-feed.ts';
-export type { ExplainedRoute, Explanation } from './bus/explaining.ts';
-export type { FollowedEvent, FollowListener, FollowOptions } from './bus/following.ts';
-export type { BusLimits } from './bus/limits.ts';
 export type {
   AddedMailbox,
   MailboxControl,
@@ -27,28 +23,32 @@ export type {
   MailboxInfo,
   MailboxStats,
   PeekOptions,
-} from './bus/mailbox-control.ts';
-export type { LinkStatus, MemberStatus } from './bus/member-status.ts';
-export type { BusOptions, LivenessOptions, RedialOptions } from './bus/options.ts';
-export type { PeekedMessage } from './bus/peeking.ts';
-export type { InstanceInfo, NodeInfo, NodeVerdict, PlacementInfo } from './bus/placement.ts';
-export { Placement } from './bus/placement.ts';
-export { PlacementControl, type RebalanceOptions } from './bus/placement-control.ts';
-export type { EmitOptions, PublishOptions } from './bus/publish-options.ts';
-export type { Outgoing, OutgoingFor } from './bus/publisher.ts';
-export type { FrontOptions, ReceiveOptions } from './bus/receive-options.ts';
-export { type Front, ReceivedDelivery } from './bus/receiving.ts';
-export type { RefusalCounts } from './bus/refusals.ts';
-export type { SpawnOptions } from './bus/spawn-options.ts';
-export type { SpoolStatus } from './bus/spools.ts';
+} from './bus/durable/mailbox-control.ts';
+export type { PeekedMessage } from './bus/durable/peeking.ts';
+export type { BackupResult } from './bus/durable/store-source.ts';
+export type { LinkStatus, MemberStatus } from './bus/network/member-status.ts';
+export type { AccessList, AccessRule } from './bus/options/access.ts';
+export { type BusConfig, type ConfiguredBus, type ConfiguredSubscription, loadConfig } from './bus/options/config.ts';
+export type { BusLimits } from './bus/options/limits.ts';
+export type { BusOptions, LivenessOptions, RedialOptions } from './bus/options/options.ts';
+export type { EmitOptions, PublishOptions } from './bus/options/publish-options.ts';
+export type { FrontOptions, ReceiveOptions } from './bus/options/receive-options.ts';
+export type { SpawnOptions } from './bus/options/spawn-options.ts';
+export type { SubscriptionOptions } from './bus/options/subscription-options.ts';
+export type { SyslogFacility, SyslogLevel, SyslogOptions } from './bus/options/syslog-options.ts';
+export type { TlsOptions } from './bus/options/tls-options.ts';
+export type { InstanceInfo, NodeInfo, NodeVerdict, PlacementInfo } from './bus/placement/placement.ts';
+export { Placement } from './bus/placement/placement.ts';
+export { PlacementControl, type RebalanceOptions } from './bus/placement/placement-control.ts';
+export type { ExplainedRoute, Explanation } from './bus/routes/explaining.ts';
+export type { Outgoing, OutgoingFor } from './bus/routes/publisher.ts';
 export type { BusStatus, MailboxStatus, StoreStatus } from './bus/status.ts';
-export type { BackupResult } from './bus/store-source.ts';
-export { Subscription, type UnsubscribeOptions, type WaitOptions } from './bus/subscription.ts';
-export type { SubscriptionOptions } from './bus/subscription-options.ts';
+export type { RefusalCounts } from './bus/streams/refusals.ts';
+export type { SpoolStatus } from './bus/streams/spools.ts';
 export type { SubscriptionStatus } from './bus/subscriptions.ts';
-export type { SyslogFacility, SyslogLevel, SyslogOptions } from './bus/syslog-options.ts';
-export type { TlsOptions } from './bus/tls-options.ts';
-export type { WatchEvent, WatchListener, WatchTarget } from './bus/watching.ts';
+export type { ToldEvent } from './bus/watching/event-feed.ts';
+export type { FollowedEvent, FollowListener, FollowOptions } from './bus/watching/following.ts';
+export type { WatchEvent, WatchListener, WatchTarget } from './bus/watching/watching.ts';
 export type { Move } from './cluster/placement.ts';
 export {
   BusError,

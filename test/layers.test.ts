@@ -24,12 +24,25 @@ const ranks: Readonly<Record<string, number>> = {
   cli: 7,
 };
 
+/** The rooms of the bus, in the same way. The files beside them are above all of them. */
+const busRanks: Readonly<Record<string, number>> = {
+  options: 0,
+  shared: 0,
+  streams: 1,
+  routes: 2,
+  consuming: 2,
+  network: 3,
+  durable: 4,
+  placement: 5,
+  watching: 6,
+};
+
 /** Which files may import a package. Nothing else comes from npm. */
 const packages: Readonly<Record<string, RegExp>> = {
   nact: /^actors\/runtime\.ts$/,
   level: /^storage\/level\.ts$/,
   msgpackr: /^wire\/codec\.ts$/,
-  pino: /^(bus\/logger\.ts|cli\/[^/]+\.ts)$/,
+  pino: /^(bus\/options\/logger\.ts|cli\/[^/]+\.ts)$/,
   pkijs: /^cli\/pki\.ts$/,
   asn1js: /^cli\/pki\.ts$/,
   citty: /^cli\/[^/]+\.ts$/,
@@ -97,6 +110,23 @@ test('a file imports its own folder or one of a lower rank', () => {
     if (from === 'index.ts' || to === 'index.ts') return false;
     const [own, other] = [folderOf(from), folderOf(to)];
     return own !== other && !((ranks[other] ?? 99) < (ranks[own] ?? -1));
+  });
+  assert.deepEqual(wrong, []);
+});
+
+test('within the bus, a file imports its own room or one of a lower rank', () => {
+  const roomOf = (path: string): string => {
+    const [, room = '', file] = path.split('/');
+    return file === undefined ? '' : room;
+  };
+  for (const { path } of sources) {
+    const room = folderOf(path) === 'bus' ? roomOf(path) : '';
+    assert.ok(room === '' || room in busRanks, `${path} is in a room without a rank`);
+  }
+  const wrong = edges.filter(([from, to]) => {
+    if (folderOf(from) !== 'bus' || folderOf(to) !== 'bus') return false;
+    const [own, other] = [roomOf(from), roomOf(to)];
+    return own !== other && own !== '' && !((busRanks[other] ?? 99) < (busRanks[own] ?? -1));
   });
   assert.deepEqual(wrong, []);
 });

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Bus } from '../../src/bus/bus.ts';
-import { FolderSource } from '../../src/bus/store-source.ts';
+import { FolderSource } from '../../src/bus/durable/store-source.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import { Points, WatchedSource, WatchedTransport } from './points.ts';

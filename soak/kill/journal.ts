@@ -1,4 +1,4 @@
-import { unpackDefinition } from '../../src/bus/definition.ts';
+import { unpackDefinition } from '../../src/bus/options/definition.ts';
 import type { Message } from '../../src/core/message.ts';
 import { openFolder } from '../../src/storage/folder.ts';
 import { type Recovered, recover } from '../../src/storage/recovery.ts';

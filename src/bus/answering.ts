@@ -1,17 +1,17 @@
 import { BusError, describe } from '../core/errors.ts';
 import { checkName } from '../core/topic.ts';
-import { answerDeadLetters } from './dead-letter-requests.ts';
-import type { EventFeed } from './event-feed.ts';
-import type { MailboxControl } from './mailbox-control.ts';
-import type { Network } from './network.ts';
-import type { ResolvedOptions } from './options.ts';
-import type { Promotion } from './promotion.ts';
-import { judgeRequest } from './request-gate.ts';
-import type { Spawning } from './spawning.ts';
+import { answerDeadLetters } from './durable/dead-letter-requests.ts';
+import type { MailboxControl } from './durable/mailbox-control.ts';
+import { backUp } from './durable/store-source.ts';
+import type { Storehouse } from './durable/storehouse.ts';
+import type { Network } from './network/network.ts';
+import type { Promotion } from './network/promotion.ts';
+import { judgeRequest } from './network/request-gate.ts';
+import type { ResolvedOptions } from './options/options.ts';
+import type { Spawning } from './placement/spawning.ts';
 import { type BusStatus, brief } from './status.ts';
-import { backUp } from './store-source.ts';
-import type { Storehouse } from './storehouse.ts';
 import type { Subscriptions } from './subscriptions.ts';
+import type { EventFeed } from './watching/event-feed.ts';
 
 /** The parts of a bus that other nodes may ask something of. */
 export interface Answering {

@@ -1,7 +1,7 @@
 import { BusError, describe } from '../core/errors.ts';
-import { type BusConfig, loadConfig } from './config.ts';
-import type { MailboxDefinition } from './mailbox-control.ts';
-import type { BusOptions } from './options.ts';
+import type { MailboxDefinition } from './durable/mailbox-control.ts';
+import { type BusConfig, loadConfig } from './options/config.ts';
+import type { BusOptions } from './options/options.ts';
 
 /** The options of a bus, those of its file included, and what is to be declared when it is open. */
 export interface Configured {

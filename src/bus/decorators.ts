@@ -4,8 +4,8 @@ import { BusError } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
 import type { PatternInput } from '../routing/pattern.ts';
 import type { Topic } from '../routing/typed-topic.ts';
-import type { Subscription } from './subscription.ts';
-import type { SubscriptionOptions } from './subscription-options.ts';
+import type { Subscription } from './consuming/subscription.ts';
+import type { SubscriptionOptions } from './options/subscription-options.ts';
 
 /** A method that `@subscribe` has marked. */
 export interface DecoratedHandler {

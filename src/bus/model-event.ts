@@ -1,5 +1,5 @@
 import { BusError, describe } from '../core/errors.ts';
-import type { PublishOptions } from './publish-options.ts';
+import type { PublishOptions } from './options/publish-options.ts';
 
 /** Where an event of a model is published, and with which options. */
 export interface ModelEvent {

@@ -1,8 +1,8 @@
 import { TcpTransport } from '../transport/tcp.ts';
 import type { BusParts } from './bus-parts.ts';
-import { type BusOptions, checkOptions, defaultNode } from './options.ts';
-import { type FolderBus, SharedFolder } from './shared-folder.ts';
-import { folderNode } from './shared-options.ts';
+import { type BusOptions, checkOptions, defaultNode } from './options/options.ts';
+import { folderNode } from './options/shared-options.ts';
+import { type FolderBus, SharedFolder } from './shared/shared-folder.ts';
 
 /** What a bus is opened with, and the shared folder that it takes part in. */
 export interface Joined {

@@ -1,15 +1,15 @@
 import type { SubscriptionStats } from '../actors/subscriber-options.ts';
 import type { TreeNode } from '../actors/supervisor.ts';
 import type { BusState } from '../core/lifecycle.ts';
-import { mailboxStats } from './durable-attachment.ts';
-import type { LinkStatus, MemberStatus } from './member-status.ts';
-import type { Network } from './network.ts';
-import type { ResolvedOptions } from './options.ts';
-import type { RefusalCounts } from './refusals.ts';
-import type { FolderOwner } from './shared-files.ts';
-import type { SpoolStatus } from './spools.ts';
-import { bytesOf } from './store-source.ts';
-import type { Storehouse } from './storehouse.ts';
+import { mailboxStats } from './consuming/durable-attachment.ts';
+import { bytesOf } from './durable/store-source.ts';
+import type { Storehouse } from './durable/storehouse.ts';
+import type { LinkStatus, MemberStatus } from './network/member-status.ts';
+import type { Network } from './network/network.ts';
+import type { ResolvedOptions } from './options/options.ts';
+import type { FolderOwner } from './shared/shared-files.ts';
+import type { RefusalCounts } from './streams/refusals.ts';
+import type { SpoolStatus } from './streams/spools.ts';
 import type { SubscriptionStatus } from './subscriptions.ts';
 
 /** A node at a glance. */

@@ -16,12 +16,12 @@ import type { StandardSchema } from '../core/schema.ts';
 import { compilePattern, type PatternInput } from '../routing/pattern.ts';
 import { Topic } from '../routing/typed-topic.ts';
 import type { SubscriptionEntry } from '../wire/frame.ts';
-import type { Durables } from './durables.ts';
-import type { Groups } from './groups.ts';
-import { LocalRoute } from './local-route.ts';
-import type { Publisher } from './publisher.ts';
-import { Subscription } from './subscription.ts';
-import { resolveSubscription, type SubscriptionOptions } from './subscription-options.ts';
+import { Subscription } from './consuming/subscription.ts';
+import type { Durables } from './durable/durables.ts';
+import { resolveSubscription, type SubscriptionOptions } from './options/subscription-options.ts';
+import type { Groups } from './routes/groups.ts';
+import { LocalRoute } from './routes/local-route.ts';
+import type { Publisher } from './routes/publisher.ts';
 
 /** What the subscriptions of a node need of the bus. */
 export interface SubscriptionsHost {

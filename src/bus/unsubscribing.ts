@@ -1,8 +1,8 @@
 import { checkFlag, checkKnown, checkObject } from '../core/checks.ts';
 import { BusError } from '../core/errors.ts';
 import { checkName } from '../core/topic.ts';
-import { type UnsubscribeOptions, waitOf } from './subscription.ts';
-import { checkFullName } from './subscription-options.ts';
+import { type UnsubscribeOptions, waitOf } from './consuming/subscription.ts';
+import { checkFullName } from './options/subscription-options.ts';
 import type { Wiring } from './wiring.ts';
 
 /** How long another node may take to answer beside the time that it is given, in milliseconds. */

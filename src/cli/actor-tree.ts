@@ -1,4 +1,4 @@
-import type { PlacementInfo } from '../bus/placement.ts';
+import type { PlacementInfo } from '../bus/placement/placement.ts';
 import { instancesOf, missingOf, type NodeFacts, type PlacedInstance, shortened, stateOf } from './placed.ts';
 
 /** A node with what runs on it: as lines, and for a program. */

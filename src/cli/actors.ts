@@ -1,6 +1,6 @@
 import { defineCommand } from 'citty';
 import type { Bus } from '../bus/bus.ts';
-import type { PlacementInfo } from '../bus/placement.ts';
+import type { PlacementInfo } from '../bus/placement/placement.ts';
 import { nearest } from '../core/spelling.ts';
 import { type Actions, checkAction, checkOptions } from './actions.ts';
 import { actorTree } from './actor-tree.ts';

@@ -1,5 +1,5 @@
 import type { Bus } from '../bus/bus.ts';
-import type { MemberStatus } from '../bus/member-status.ts';
+import type { MemberStatus } from '../bus/network/member-status.ts';
 import { deferred } from '../core/async.ts';
 import { systemClock } from '../core/clock.ts';
 import { BusError, toError } from '../core/errors.ts';

@@ -1,6 +1,6 @@
 import { defineCommand } from 'citty';
-import { type BusConfig, defaultConfigFile, loadConfig } from '../bus/config.ts';
-import { configSchema } from '../bus/config-schema.ts';
+import { type BusConfig, defaultConfigFile, loadConfig } from '../bus/options/config.ts';
+import { configSchema } from '../bus/options/config-schema.ts';
 import { nearest } from '../core/spelling.ts';
 import { Failure, failureOf, misuse } from './failure.ts';
 import type { Invocation } from './invocation.ts';

@@ -1,5 +1,5 @@
 import { defineCommand } from 'citty';
-import type { FollowedEvent, FollowOptions } from '../bus/following.ts';
+import type { FollowedEvent, FollowOptions } from '../bus/watching/following.ts';
 import { deferred } from '../core/async.ts';
 import { type EventType, eventTypes } from '../core/events.ts';
 import { nearest } from '../core/spelling.ts';

@@ -1,5 +1,5 @@
 import { defineCommand } from 'citty';
-import type { ExplainedRoute } from '../bus/explaining.ts';
+import type { ExplainedRoute } from '../bus/routes/explaining.ts';
 import { readDuration } from './arguments.ts';
 import { reportOf } from './asking.ts';
 import { connect, connectionArguments } from './connection.ts';

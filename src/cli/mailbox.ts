@@ -1,7 +1,7 @@
 import { defineCommand } from 'citty';
 import type { Bus } from '../bus/bus.ts';
-import type { MailboxInfo, MailboxStats } from '../bus/mailbox-control.ts';
-import type { PeekedMessage } from '../bus/peeking.ts';
+import type { MailboxInfo, MailboxStats } from '../bus/durable/mailbox-control.ts';
+import type { PeekedMessage } from '../bus/durable/peeking.ts';
 import { wildcard } from '../routing/pattern.ts';
 import { type Actions, checkAction } from './actions.ts';
 import { readCount } from './arguments.ts';

@@ -1,5 +1,5 @@
 import type { Bus } from '../bus/bus.ts';
-import type { InstanceInfo, NodeInfo, PlacementInfo } from '../bus/placement.ts';
+import type { InstanceInfo, NodeInfo, PlacementInfo } from '../bus/placement/placement.ts';
 import type { Capabilities } from '../wire/placement-entry.ts';
 import { plain } from './rendering.ts';
 

@@ -1,6 +1,6 @@
 import { defineCommand } from 'citty';
 import type { Bus } from '../bus/bus.ts';
-import type { PublishOptions } from '../bus/publish-options.ts';
+import type { PublishOptions } from '../bus/options/publish-options.ts';
 import { BusError } from '../core/errors.ts';
 import { readCount, readDuration } from './arguments.ts';
 import { connect, connectionArguments } from './connection.ts';

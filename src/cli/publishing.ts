@@ -1,5 +1,5 @@
 import type { Bus } from '../bus/bus.ts';
-import type { PublishOptions } from '../bus/publish-options.ts';
+import type { PublishOptions } from '../bus/options/publish-options.ts';
 import { type Deferred, deferred } from '../core/async.ts';
 import { systemClock, type Timer } from '../core/clock.ts';
 import type { Receipt } from '../core/errors.ts';

@@ -1,4 +1,4 @@
-import type { MemberStatus } from '../bus/member-status.ts';
+import type { MemberStatus } from '../bus/network/member-status.ts';
 import type { BusStatus } from '../bus/status.ts';
 
 /** A member, with what it tells of itself or why it tells nothing. */

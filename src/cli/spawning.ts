@@ -1,5 +1,5 @@
 import type { ArgsDef } from 'citty';
-import type { SpawnOptions } from '../bus/spawn-options.ts';
+import type { SpawnOptions } from '../bus/options/spawn-options.ts';
 import { wildcard } from '../routing/pattern.ts';
 import { type GivenArguments, readCount, readDuration } from './arguments.ts';
 import { whereOf } from './constraints.ts';

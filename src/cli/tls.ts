@@ -1,5 +1,5 @@
 import type { ArgsDef } from 'citty';
-import type { TlsOptions } from '../bus/tls-options.ts';
+import type { TlsOptions } from '../bus/options/tls-options.ts';
 import { misuse } from './failure.ts';
 
 /** What every command takes to speak TLS. */

@@ -1,5 +1,5 @@
 import type { SubscriptionStats } from '../actors/subscriber-options.ts';
-import type { PlacementInfo } from '../bus/placement.ts';
+import type { PlacementInfo } from '../bus/placement/placement.ts';
 import { shortened, whereabouts } from './placed.ts';
 import type { ClusterReport, MemberReport } from './report.ts';
 import { type Column, numberOf, tableOf } from './table.ts';

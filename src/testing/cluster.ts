@@ -1,7 +1,7 @@
 import type { StoreSource } from '../actors/admin.ts';
 import { createVirtualRuntime } from '../actors/virtual-runtime.ts';
 import { Bus } from '../bus/bus.ts';
-import type { BusOptions } from '../bus/options.ts';
+import type { BusOptions } from '../bus/options/options.ts';
 import { silentLogger } from '../core/log.ts';
 import { VirtualClock } from '../core/virtual-clock.ts';
 import { MemoryNetwork, type MemoryNetworkOptions } from '../transport/memory.ts';

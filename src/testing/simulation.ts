@@ -1,5 +1,5 @@
 import type { Bus } from '../bus/bus.ts';
-import type { BusOptions } from '../bus/options.ts';
+import type { BusOptions } from '../bus/options/options.ts';
 import { toError } from '../core/errors.ts';
 import type { BusEvent } from '../core/events.ts';
 import { TestCluster } from './cluster.ts';

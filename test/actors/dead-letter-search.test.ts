@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { DeadLetterFilter } from '../../src/actors/dead-letter.ts';
 import { fingerprintOf, Grouping, kindOf } from '../../src/actors/dead-letter-groups.ts';
-import { MemorySource } from '../../src/bus/store-source.ts';
+import { MemorySource } from '../../src/bus/durable/store-source.ts';
 import { PermanentError } from '../../src/core/errors.ts';
 import type { Message } from '../../src/core/message.ts';
 import type { VirtualClock } from '../../src/core/virtual-clock.ts';

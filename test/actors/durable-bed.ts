@@ -5,11 +5,11 @@ import type { DurableMailbox, Offered } from '../../src/actors/durable-mailbox.t
 import { FilterChain } from '../../src/actors/filters.ts';
 import type { MailboxPolicy } from '../../src/actors/mailbox-policy.ts';
 import type { Handler } from '../../src/actors/subscriber-options.ts';
-import { type HomeEntry, Mailboxes } from '../../src/bus/mailboxes.ts';
-import { type EmitOptions, MessageFactory } from '../../src/bus/publish-options.ts';
-import { Publisher } from '../../src/bus/publisher.ts';
-import type { Route } from '../../src/bus/route.ts';
-import { Steps } from '../../src/bus/steps.ts';
+import { type HomeEntry, Mailboxes } from '../../src/bus/durable/mailboxes.ts';
+import { type EmitOptions, MessageFactory } from '../../src/bus/options/publish-options.ts';
+import { Publisher } from '../../src/bus/routes/publisher.ts';
+import type { Route } from '../../src/bus/routes/route.ts';
+import { Steps } from '../../src/bus/routes/steps.ts';
 import { type BusEvent, EventHub, type EventOf, type EventType } from '../../src/core/events.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import type { Message } from '../../src/core/message.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { type Filter, maxSize, minPeriod } from '../../src/actors/filters.ts';
-import type { SubscriptionOptions } from '../../src/bus/subscription-options.ts';
+import type { SubscriptionOptions } from '../../src/bus/options/subscription-options.ts';
 import { PermanentError } from '../../src/core/errors.ts';
 import { outcomeOf, resolved, world } from '../core/testbed.ts';
 

@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm';
 import type { MailboxLimits } from '../../src/actors/mailbox.ts';
 import { Mailbox } from '../../src/actors/mailbox.ts';
 import type { LatestOnly } from '../../src/actors/mailbox-policy.ts';
-import type { SubscriptionOptions } from '../../src/bus/subscription-options.ts';
+import type { SubscriptionOptions } from '../../src/bus/options/subscription-options.ts';
 import { MailboxBed } from '../../src/testing/mailbox-suite.ts';
 import { resolved, world } from '../core/testbed.ts';
 

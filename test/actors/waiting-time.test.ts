@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
-import type { SubscriptionOptions } from '../../src/bus/subscription-options.ts';
+import type { SubscriptionOptions } from '../../src/bus/options/subscription-options.ts';
 import { PermanentError } from '../../src/core/errors.ts';
 import { outcomeOf, refusal, resolved, world } from '../core/testbed.ts';
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Intruder } from '../../soak/frames/intruder.ts';
-import type { AccessRule } from '../../src/bus/access.ts';
-import { type BusOptions, resolveOptions } from '../../src/bus/options.ts';
-import { registryLimits } from '../../src/bus/registry-allowance.ts';
+import { registryLimits } from '../../src/bus/network/registry-allowance.ts';
+import type { AccessRule } from '../../src/bus/options/access.ts';
+import { type BusOptions, resolveOptions } from '../../src/bus/options/options.ts';
 import type { BusError } from '../../src/core/errors.ts';
 import { TestCluster } from '../../src/testing/cluster.ts';
 import { parseAddress } from '../../src/transport/address.ts';

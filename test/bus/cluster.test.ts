@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Bus } from '../../src/bus/bus.ts';
-import { registryLimits } from '../../src/bus/registry-allowance.ts';
+import { registryLimits } from '../../src/bus/network/registry-allowance.ts';
 import { BusError, type ErrorCode } from '../../src/core/errors.ts';
 import type { BusEvent } from '../../src/core/events.ts';
 import { TestCluster, type TestClusterOptions } from '../../src/testing/cluster.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { FilterChain } from '../../src/actors/filters.ts';
-import { type BusConfig, loadConfig } from '../../src/bus/config.ts';
+import { type BusConfig, loadConfig } from '../../src/bus/options/config.ts';
 import { BusError, type ErrorCode } from '../../src/core/errors.ts';
 import { Pattern } from '../../src/routing/pattern.ts';
 import { refusal } from '../core/testbed.ts';

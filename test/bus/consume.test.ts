@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ConsumedDelivery } from '../../src/bus/consumption.ts';
+import type { ConsumedDelivery } from '../../src/bus/consuming/consumption.ts';
 import { PermanentError } from '../../src/core/errors.ts';
 import { refusal, resolved, type World, world } from '../core/testbed.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { BusOptions } from '../../src/bus/options.ts';
+import type { BusOptions } from '../../src/bus/options/options.ts';
 import type { BusError } from '../../src/core/errors.ts';
 import { parseAddress } from '../../src/transport/address.ts';
 import { prove } from '../../src/transport/proof.ts';

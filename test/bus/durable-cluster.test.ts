@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { spoolKey, unpackSpool } from '../../src/bus/spool.ts';
+import { spoolKey, unpackSpool } from '../../src/bus/streams/spool.ts';
 import { BusError } from '../../src/core/errors.ts';
 import { packRecord, recordKind } from '../../src/storage/record.ts';
 import type { Disk } from '../../src/testing/disk.ts';

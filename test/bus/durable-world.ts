@@ -1,6 +1,6 @@
 import type { Bus } from '../../src/bus/bus.ts';
-import type { BusOptions } from '../../src/bus/options.ts';
-import type { SubscriptionOptions } from '../../src/bus/subscription-options.ts';
+import type { BusOptions } from '../../src/bus/options/options.ts';
+import type { SubscriptionOptions } from '../../src/bus/options/subscription-options.ts';
 import type { BusEvent, EventOf, EventType } from '../../src/core/events.ts';
 import type { Message } from '../../src/core/message.ts';
 import { TestCluster, type TestClusterOptions } from '../../src/testing/cluster.ts';

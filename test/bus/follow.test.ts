@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Bus } from '../../src/bus/bus.ts';
-import { EventFeed } from '../../src/bus/event-feed.ts';
-import { type FollowedEvent, Following, type FollowingHost, type FollowOptions } from '../../src/bus/following.ts';
+import { EventFeed } from '../../src/bus/watching/event-feed.ts';
+import {
+  type FollowedEvent,
+  Following,
+  type FollowingHost,
+  type FollowOptions,
+} from '../../src/bus/watching/following.ts';
 import { BusError } from '../../src/core/errors.ts';
 import { EventHub } from '../../src/core/events.ts';
 import { silentLogger } from '../../src/core/log.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Bus } from '../../src/bus/bus.ts';
-import type { SubscriptionOptions } from '../../src/bus/subscription-options.ts';
+import type { SubscriptionOptions } from '../../src/bus/options/subscription-options.ts';
 import { hash, weight } from '../../src/core/spread.ts';
 import { refusal } from '../core/testbed.ts';
 import { Stage, stage, suspect } from './stage.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { findFault } from '../../src/bus/json-text.ts';
+import { findFault } from '../../src/bus/options/json-text.ts';
 
 test('a fault is named with its line, its column and the way out', () => {
   const faults: readonly [text: string, line: number, column: number, problem: string][] = [

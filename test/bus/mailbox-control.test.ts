@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { type Bus, createBus } from '../../src/bus/bus.ts';
-import { MemorySource } from '../../src/bus/store-source.ts';
+import { MemorySource } from '../../src/bus/durable/store-source.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import { refusal, resolved, type World, world } from '../core/testbed.ts';
 import { tempFolder } from '../storage/disk.ts';

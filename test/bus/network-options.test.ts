@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Bus } from '../../src/bus/bus.ts';
-import type { RedialOptions } from '../../src/bus/options.ts';
+import type { RedialOptions } from '../../src/bus/options/options.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import { TestCluster } from '../../src/testing/cluster.ts';
 import { refusal } from '../core/testbed.ts';

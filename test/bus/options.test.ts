@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type BusOptions, resolveOptions } from '../../src/bus/options.ts';
-import type { PublishOptions } from '../../src/bus/publish-options.ts';
-import type { SubscriptionOptions } from '../../src/bus/subscription-options.ts';
+import { type BusOptions, resolveOptions } from '../../src/bus/options/options.ts';
+import type { PublishOptions } from '../../src/bus/options/publish-options.ts';
+import type { SubscriptionOptions } from '../../src/bus/options/subscription-options.ts';
 import { BusError } from '../../src/core/errors.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import { VirtualClock } from '../../src/core/virtual-clock.ts';

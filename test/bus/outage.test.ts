@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type PolicyRecord, policyOf, policyRecord } from '../../src/bus/definition.ts';
-import { resolveSubscription } from '../../src/bus/subscription-options.ts';
+import { type PolicyRecord, policyOf, policyRecord } from '../../src/bus/options/definition.ts';
+import { resolveSubscription } from '../../src/bus/options/subscription-options.ts';
 import { defaultOutage } from '../../src/core/outage.ts';
 import { refusal } from '../core/testbed.ts';
 import { DurableWorld } from './durable-world.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type Bus, createBus } from '../../src/bus/bus.ts';
-import type { Placement } from '../../src/bus/placement.ts';
+import type { Placement } from '../../src/bus/placement/placement.ts';
 import { BusError } from '../../src/core/errors.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import type { ActorContext, HandlerActor } from '../../src/hosting/kinds.ts';

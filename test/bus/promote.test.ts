@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { BusOptions } from '../../src/bus/options.ts';
+import type { BusOptions } from '../../src/bus/options/options.ts';
 import { refusal } from '../core/testbed.ts';
 import { DurableWorld } from './durable-world.ts';
 

@@ -1,10 +1,10 @@
 // A node in a process of its own, of the build whose entry module is named: does what its parent asks for.
 import { pathToFileURL } from 'node:url';
 import type { Bus } from '../../src/bus/bus.ts';
-import type { BusOptions } from '../../src/bus/options.ts';
-import type { PublishOptions } from '../../src/bus/publish-options.ts';
-import type { SpawnOptions } from '../../src/bus/spawn-options.ts';
-import type { SubscriptionOptions } from '../../src/bus/subscription-options.ts';
+import type { BusOptions } from '../../src/bus/options/options.ts';
+import type { PublishOptions } from '../../src/bus/options/publish-options.ts';
+import type { SpawnOptions } from '../../src/bus/options/spawn-options.ts';
+import type { SubscriptionOptions } from '../../src/bus/options/subscription-options.ts';
 import type { BusEvent } from '../../src/core/events.ts';
 import { LogBook } from '../core/testbed.ts';
 

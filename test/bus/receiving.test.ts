@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { createBus } from '../../src/bus/bus.ts';
-import type { ReceivedDelivery } from '../../src/bus/receiving.ts';
-import { MemorySource } from '../../src/bus/store-source.ts';
+import type { ReceivedDelivery } from '../../src/bus/consuming/receiving.ts';
+import { MemorySource } from '../../src/bus/durable/store-source.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import { outcomeOf, refusal, resolved, type World, world } from '../core/testbed.ts';
 import { tempFolder } from '../storage/disk.ts';

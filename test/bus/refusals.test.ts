@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Refusals } from '../../src/bus/refusals.ts';
+import { Refusals } from '../../src/bus/streams/refusals.ts';
 import { BusError } from '../../src/core/errors.ts';
 import { VirtualClock } from '../../src/core/virtual-clock.ts';
 import { LogBook } from '../core/testbed.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { ReceiveOptions } from '../../src/bus/receive-options.ts';
-import type { ReceivedDelivery } from '../../src/bus/receiving.ts';
+import type { ReceivedDelivery } from '../../src/bus/consuming/receiving.ts';
+import type { ReceiveOptions } from '../../src/bus/options/receive-options.ts';
 import { outcomeOf, refusal } from '../core/testbed.ts';
 import { DurableWorld } from './durable-world.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createVirtualRuntime } from '../../src/actors/virtual-runtime.ts';
 import { Bus } from '../../src/bus/bus.ts';
-import type { BusOptions } from '../../src/bus/options.ts';
+import type { BusOptions } from '../../src/bus/options/options.ts';
 import type { Clock } from '../../src/core/clock.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import { recover } from '../../src/storage/recovery.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
-import type { SpawnOptions } from '../../src/bus/spawn-options.ts';
+import type { SpawnOptions } from '../../src/bus/options/spawn-options.ts';
 import { refusal, resolved, world } from '../core/testbed.ts';
 import { DurableWorld } from './durable-world.ts';
 import { stage } from './stage.ts';

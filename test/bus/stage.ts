@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { type Bus, createBus } from '../../src/bus/bus.ts';
-import type { WatchEvent, WatchTarget } from '../../src/bus/watching.ts';
+import type { WatchEvent, WatchTarget } from '../../src/bus/watching/watching.ts';
 import { deferred } from '../../src/core/async.ts';
 import type { BusEvent, EventOf, EventType } from '../../src/core/events.ts';
 import { silentLogger } from '../../src/core/log.ts';

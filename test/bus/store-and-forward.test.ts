@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { type Bus, createBus } from '../../src/bus/bus.ts';
-import type { BusOptions } from '../../src/bus/options.ts';
-import { spoolLimits } from '../../src/bus/spool.ts';
+import type { BusOptions } from '../../src/bus/options/options.ts';
+import { spoolLimits } from '../../src/bus/streams/spool.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import { refusal } from '../core/testbed.ts';
 import { tempFolder } from '../storage/disk.ts';

@@ -5,7 +5,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { hostname } from 'node:os';
 import { describe, type TestContext, test } from 'node:test';
 import { createBus } from '../../src/bus/bus.ts';
-import type { SyslogOptions } from '../../src/bus/syslog-options.ts';
+import type { SyslogOptions } from '../../src/bus/options/syslog-options.ts';
 import { deferred } from '../../src/core/async.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { type LineAddress, lineSocket } from '../../src/transport/line-socket.ts';

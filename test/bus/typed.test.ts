@@ -4,7 +4,7 @@ import * as v from 'valibot';
 import { z } from 'zod';
 import type { Bus } from '../../src/bus/bus.ts';
 import { subscribe } from '../../src/bus/decorators.ts';
-import { MemorySource } from '../../src/bus/store-source.ts';
+import { MemorySource } from '../../src/bus/durable/store-source.ts';
 import { deferred } from '../../src/core/async.ts';
 import { BusError } from '../../src/core/errors.ts';
 import type { Message } from '../../src/core/message.ts';

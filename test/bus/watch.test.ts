@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Bus } from '../../src/bus/bus.ts';
-import type { WatchEvent, WatchTarget } from '../../src/bus/watching.ts';
+import type { WatchEvent, WatchTarget } from '../../src/bus/watching/watching.ts';
 import { refusal } from '../core/testbed.ts';
 import { DurableWorld } from './durable-world.ts';
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { configSchema } from '../../src/bus/config-schema.ts';
+import { configSchema } from '../../src/bus/options/config-schema.ts';
 import { mailvan, type Owner, pathOf, run } from './child.ts';
 
 /** A new folder with a `mailvan.config.json`. */

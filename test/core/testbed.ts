@@ -4,7 +4,7 @@ import type { StoreSource } from '../../src/actors/admin.ts';
 import type { Runtime } from '../../src/actors/runtime.ts';
 import { createVirtualRuntime } from '../../src/actors/virtual-runtime.ts';
 import { Bus } from '../../src/bus/bus.ts';
-import type { BusOptions } from '../../src/bus/options.ts';
+import type { BusOptions } from '../../src/bus/options/options.ts';
 import { BusError, type ErrorCode } from '../../src/core/errors.ts';
 import type { BusEvent, EventOf, EventType } from '../../src/core/events.ts';
 import type { Logger } from '../../src/core/log.ts';

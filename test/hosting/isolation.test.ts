@@ -9,7 +9,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { type Context, NotBegun } from '../../src/actors/delivery.ts';
 import { type Bus, createBus } from '../../src/bus/bus.ts';
-import type { SpawnOptions } from '../../src/bus/spawn-options.ts';
+import type { SpawnOptions } from '../../src/bus/options/spawn-options.ts';
 import type { BusEvent, EventType } from '../../src/core/events.ts';
 import type { Message } from '../../src/core/message.ts';
 import { ProcessEnded } from '../../src/hosting/ended.ts';
