@@ -132,7 +132,7 @@ describe('mailvan actors', { concurrency: 2 }, () => {
     assert.deepEqual(linesOf(await ask('actors', 'rebalance', '--lost')), ['Nothing had to move.']);
   });
 
-  it('spawn makes singletons, and durable ones whose subscription is of the service that is named', async (t) => {
+  it('spawn makes singletons, spreads, and makes durable ones whose subscription is of the service that is named', async (t) => {
     const { address } = await leader(t, '--data', tempFolder(t));
     await using node = await createBus({ node: 'a', leader: address, logger: silentLogger });
     node.handlers.define('writer', () => ({ onMessage: () => undefined }));
@@ -152,6 +152,10 @@ describe('mailvan actors', { concurrency: 2 }, () => {
         [undefined, true],
       ],
     );
+    assert.equal(JSON.parse(linesOf(await spawn('two', '--instances', '2'))[0] ?? '').instances.length, 2);
+    const crowded = await spawn('crowded', '--instances', '2', '--spread', 'node');
+    assert.equal(crowded.code, 1);
+    assert.match(crowded.stderr, /UNPLACEABLE/);
     const alone = await spawn('wrong', '--failover', 'manual');
     assert.equal(alone.code, 2);
     assert.match(alone.stderr, /'failover' goes only with singleton/);

@@ -39,7 +39,7 @@ describe('mailvan events', { concurrency: 2 }, () => {
 
   it('prints JSON, ends after --count, and with --timeout waits no longer', async (t) => {
     const { address } = await leader(t);
-    const bus = await failing(t, address, 'a');
+    const [bus, other] = [await failing(t, address, 'a'), await failing(t, address, 'b')];
     const child = mailvan(t, [
       'events',
       '--leader',
@@ -53,6 +53,8 @@ describe('mailvan events', { concurrency: 2 }, () => {
       '--json',
     ]);
     await child.says('stderr', '"following":"a"');
+    await other.publish('b.bad', 1, { id: 'm0' }); // of another node
+    await other.drain();
     await bus.publish('a.bad', 1, { id: 'm1' });
     const { code, stdout } = await child.ends();
     assert.equal(code, 0);
