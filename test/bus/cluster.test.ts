@@ -261,6 +261,19 @@ withCluster('a wrong secret, another cluster and other frame limits are refused 
   await cluster.leaf('a', { secret: 'a secret of the cluster' });
 });
 
+withCluster('with larger frames, larger payloads travel: up to half of a frame', async (cluster) => {
+  const mebibyte = 1024 * 1024;
+  const limits = { frame: 24 * mebibyte, payload: 12 * mebibyte };
+  const lead = await cluster.leader('lead', { limits });
+  const a = await cluster.leaf('a', { limits });
+  const sizes: number[] = [];
+  await cluster.until(lead.subscribe<Uint8Array>('t', ({ payload }) => void sizes.push(payload.length)));
+  // The largest payload of the usual frame has four.
+  await cluster.until(a.publish('t', new Uint8Array(11 * mebibyte)));
+  assert.deepEqual(sizes, [11 * mebibyte]);
+  await assert.rejects(cluster.until(a.publish('t', new Uint8Array(12 * mebibyte))), failsWith('PAYLOAD_TOO_LARGE'));
+});
+
 withCluster('without a leader, opening a bus fails with NO_LEADER after joinTimeout', async (cluster) => {
   const before = cluster.clock.monotonic();
   await assert.rejects(cluster.leaf('a', { joinTimeout: 3000 }), failsWith('NO_LEADER'));

@@ -217,6 +217,30 @@ test('while nobody serves the folder what waits in memory is bounded', async (t)
   assert.equal((await bus.mailboxes.stats('work')).waiting, 2 * 8192);
 });
 
+test('while nobody serves the folder large messages are bounded by their bytes', async (t) => {
+  const folder = tempFolder(t);
+  const child = await process_(t, folder, 'child');
+  const bus = await member(t, folder, 'bus', { liveness: { ping: 100, suspect: 300, down: 60_000 } });
+  await bus.subscribe('numbers', null, { name: 'work', durable: true });
+  child.kill('SIGSTOP');
+  await next(bus, 'leader.lost');
+  const large = 'x'.repeat(1_000_000);
+  const outcomes = Array.from({ length: 24 }, () =>
+    bus.publish('numbers', large).then(
+      () => 'stored',
+      (error: { code: string }) => error.code,
+    ),
+  );
+  const full = await Promise.race(outcomes);
+  assert.equal(full, 'MAILBOX_FULL');
+  child.kill('SIGCONT');
+  const ended = await Promise.all(outcomes);
+  const stored = ended.filter((outcome) => outcome === 'stored').length;
+  assert.ok(stored >= 8 && stored <= 17, `${stored} stored`);
+  assert.equal(ended.filter((outcome) => outcome === 'MAILBOX_FULL').length, 24 - stored);
+  assert.equal((await bus.mailboxes.stats('work')).waiting, stored);
+});
+
 test('a process that closes while nobody serves the folder waits for its receipts, and takes the place for that', async (t) => {
   const folder = tempFolder(t);
   const child = await process_(t, folder, 'child');
