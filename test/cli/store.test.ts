@@ -69,6 +69,7 @@ describe('mailvan store', { concurrency: 3 }, () => {
     assert.equal(twice.code, 2);
     assert.match(twice.stderr, /empty folder/);
     const bus = await createBus({ dataDir: target, logger: silentLogger, leader: true, listen: 'tcp://127.0.0.1:0' });
+    t.after(() => bus.close());
     assert.deepEqual([bus.node, (await bus.mailboxes.stats('work')).waiting], ['home', 30]);
     const asked = await run(t, ['store', 'backup', 'monday', '--connect', bus.address ?? '', '--json']);
     assert.equal(asked.code, 0, asked.stderr);

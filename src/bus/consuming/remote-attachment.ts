@@ -2,7 +2,7 @@ import type { Fence } from '../../actors/fences.ts';
 import type { SubscriptionStats } from '../../actors/subscriber-options.ts';
 import { deferred } from '../../core/async.ts';
 import type { Clock } from '../../core/clock.ts';
-import { BusError } from '../../core/errors.ts';
+import { BusError, type ErrorCode } from '../../core/errors.ts';
 import type { SubscriptionState } from '../../core/lifecycle.ts';
 import type { Logger } from '../../core/log.ts';
 import type { DurableEntry } from '../../wire/frame.ts';
@@ -26,6 +26,8 @@ export interface RemoteAttachmentHost {
 const answerTime = 10_000;
 /** How long to wait after an attempt to attach that failed, in milliseconds. */
 const again = 500;
+/** Answers of the home that stay the same until somebody does something about them. */
+const lasting: ReadonlySet<ErrorCode> = new Set(['MAILBOX_FULL', 'DENIED', 'OPTION_INVALID']);
 
 /** A durable subscription whose home is another node: attached again whenever the home is back. */
 export class RemoteAttachment implements SubscriptionDriver {
@@ -44,6 +46,8 @@ export class RemoteAttachment implements SubscriptionDriver {
   #telling = false;
   #attaching = false;
   #closed = false;
+  /** The answer that was warned of last. */
+  #warned: ErrorCode | undefined;
 
   constructor(
     host: RemoteAttachmentHost,
@@ -146,9 +150,13 @@ export class RemoteAttachment implements SubscriptionDriver {
         ...(this.#fence && { fence: this.#fence }),
       };
       await ask(home, 'consumer.attach', params, answerTime);
+      this.#warned = undefined;
     } catch (err) {
       this.#attaching = false;
-      log.debug({ err, subscription: this.name, home }, 'the home does not take the consumer yet');
+      const code = err instanceof BusError && lasting.has(err.code) ? err.code : undefined;
+      const level = code !== undefined && code !== this.#warned ? 'warn' : 'debug';
+      this.#warned = code ?? this.#warned;
+      log[level]({ err, subscription: this.name, home }, 'the home does not take the consumer yet');
     }
     // Whatever has become of it, it is looked after: a stream that did not open is asked for again. Not before: what has
     // been handed out on the one that is about to open would be handed out anew.
