@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createBus } from '../../src/bus/bus.ts';
+import { deferred } from '../../src/core/async.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import { tempFolder } from '../storage/disk.ts';
 import { type Child, type Ending, leader, mailvan, moduleOf, type Owner, run } from './child.ts';
@@ -15,7 +16,7 @@ interface World {
 
 /** A leader without kinds, and two nodes that can write: `a` in the EU with two GPUs, `b` in the US. */
 async function world(owner: Owner): Promise<World> {
-  const { child: hub, address } = await leader(owner);
+  const { child: hub, address } = await leader(owner, '--data', tempFolder(owner)); // so it need not wait for who knew another
   const start = async (node: string, capabilities: string): Promise<Child> => {
     const args = ['--node', node, '--capabilities', capabilities, '--leader', address];
     const child = mailvan(owner, ['run', moduleOf('kinds.mjs'), ...args]);
@@ -162,22 +163,26 @@ describe('mailvan actors', { concurrency: 2 }, () => {
   });
 
   it('waits as long as it is told, and ends with 6', async (t) => {
-    const { address } = await leader(t);
-    const still = (): Promise<void> => new Promise(() => {});
+    const { address } = await leader(t, '--data', tempFolder(t));
+    const end = deferred<void>();
+    const still = (): Promise<void> => end.promise;
     const node = await createBus({ node: 'a', leader: address, logger: silentLogger });
-    t.after(() => node.close({ timeout: 0 }));
+    t.after(() => {
+      end.resolve();
+      return node.close({ timeout: 0 });
+    });
     node.handlers.define('starts', () => ({ onStart: still }));
     node.handlers.define('stops', () => ({ onStop: still }));
     await node.spawn('stops', { name: 'stops' });
     await node.spawn('stops', { name: 'too' });
     for (const args of [
-      ['actors', 'spawn', 'starts', '--name', 'starts', '--wait', '300ms'],
-      ['nodes', 'drain', 'a', '--timeout', '300ms'],
-      ['actors', 'stop', 'stops', '--timeout', '300ms'],
+      ['actors', 'spawn', 'starts', '--name', 'starts', '--wait', '1500ms'],
+      ['nodes', 'drain', 'a', '--timeout', '1500ms'],
+      ['actors', 'stop', 'stops', '--timeout', '1500ms'],
     ]) {
       const { code, stderr } = await run(t, [...args, '--leader', address]);
       assert.equal(code, 6, stderr);
-      assert.match(stderr, /300 ms|TIMEOUT/);
+      assert.match(stderr, /1500 ms|TIMEOUT/);
     }
   });
 

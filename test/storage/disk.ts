@@ -8,7 +8,7 @@ import { VirtualClock } from '../../src/core/virtual-clock.ts';
 import { prefixRange, type Store } from '../../src/storage/store.ts';
 
 /** A folder on the disk that is removed after the test. */
-export function tempFolder(t: TestContext): string {
+export function tempFolder(t: { after(fn: () => unknown): void }): string {
   const folder = mkdtempSync(join(tmpdir(), 'mailvan-store-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
