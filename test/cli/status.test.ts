@@ -68,7 +68,7 @@ describe('mailvan status', () => {
     await Promise.all([absent, present].map((sub) => sub.says('stderr', 'listens')));
     absent.kill('SIGKILL');
     await absent.ends();
-    await run(t, ['pub', 'stuck', '--timeout', '700ms', ...to], '1\n2\n3\n');
+    await run(t, ['pub', 'stuck', '--timeout', '2s', ...to], '1\n2\n3\n');
 
     const text = await run(t, ['status', ...to]);
     assert.equal(text.code, 0, text.stderr);
