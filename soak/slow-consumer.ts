@@ -202,7 +202,7 @@ async function compare(place: Place, overflow: Overflow): Promise<void> {
   const what = `${place.name}, ${overflow}`;
   const percent = (share: number): string => `${Math.round(share * 100)} %`;
   let [fastest, best, bestByCpu] = [0, 0, 0];
-  for (let round = 0; round < 5 && best < 0.8; round++) {
+  for (let round = 0; round < 3 && best < 0.8; round++) {
     const alone = await measure(place, undefined);
     const beside = await measure(place, overflow);
     check(what, overflow, beside);
