@@ -23,42 +23,49 @@ function exotic(value: unknown, path: string): string | undefined {
   return undefined;
 }
 
-/** Decodes a body in every way that a link does. @returns whether it was taken. @throws when something is wrong with that. */
-export function decodeAll(body: Uint8Array, reader: DataReader): boolean {
+/** Decodes a body in every way that a link does. @returns what was taken, or undefined. @throws when something is wrong. */
+export function decodeAll(body: Uint8Array, reader: DataReader): unknown[] | undefined {
   try {
     const type = typeOf(body);
-    let found: string | undefined;
-    if (type === 33) readFlow(body, () => undefined);
-    else if (type !== 32) found = exotic(decodeFrame(body), 'frame');
-    else {
-      reader.read(body, (_stream, _number, parcel) => {
-        if (parcel === undefined) return;
-        try {
-          const { payload, headers } = parcel.open('node', 'origin', 0);
-          found ??= exotic(payload, 'payload') ?? exotic(headers, 'headers');
-        } catch (error) {
-          if (!(error instanceof BusError)) throw error;
-        }
-      });
+    if (type === 33) {
+      readFlow(body, () => undefined);
+      return [];
     }
-    if (found !== undefined) throw new Error(found);
-    return true;
+    if (type !== 32) return [decodeFrame(body)];
+    const taken: unknown[] = [];
+    reader.read(body, (_stream, _number, parcel) => {
+      if (parcel === undefined) return;
+      try {
+        const { payload, headers } = parcel.open('node', 'origin', 0);
+        taken.push(payload, headers);
+      } catch (error) {
+        if (!(error instanceof BusError)) throw error;
+      }
+    });
+    return taken;
   } catch (error) {
-    if (error instanceof BusError && ['PROTOCOL_ERROR', 'PAYLOAD_INVALID'].includes(error.code)) return false;
+    if (error instanceof BusError && ['PROTOCOL_ERROR', 'PAYLOAD_INVALID'].includes(error.code)) return undefined;
     throw error;
   }
 }
 
-/** Decodes a payload alone. */
-export function decodeOne(bytes: Uint8Array): boolean {
+/** Decodes a payload alone. @returns what was taken, or undefined. @throws when something is wrong. */
+export function decodeOne(bytes: Uint8Array): unknown[] | undefined {
   const scanned = scanTokens(bytes, 0, bytes.length);
   try {
-    const found = exotic(decodePayload(bytes), 'payload');
-    if (found !== undefined) throw new Error(found);
+    const payload = decodePayload(bytes);
     if (scanned !== 0) throw new Error('what the scan refuses was decoded');
-    return true;
+    return [payload];
   } catch (error) {
-    if (error instanceof BusError && error.code === 'PAYLOAD_INVALID') return false;
+    if (error instanceof BusError && error.code === 'PAYLOAD_INVALID') return undefined;
     throw error;
+  }
+}
+
+/** @throws when something of it is more than data. */
+export function checkData(taken: readonly unknown[]): void {
+  for (const [i, value] of taken.entries()) {
+    const found = exotic(value, String(i));
+    if (found !== undefined) throw new Error(found);
   }
 }
