@@ -14,6 +14,11 @@ export interface RequestLink {
   send(frame: ControlFrame): boolean;
 }
 
+/** A request of another node that is being answered, and the link that it came over, for as long as that is open. */
+interface Asked {
+  link: RequestLink | undefined;
+}
+
 interface Pending {
   readonly link: RequestLink;
   readonly resolve: (value: unknown) => void;
@@ -30,6 +35,8 @@ export class Requests {
   readonly #node: string;
   readonly #pending = new Map<number, Pending>();
   readonly #answers = new Set<Promise<void>>();
+  /** By the link that they came over: an answer may take long, and must not keep a link that has gone. */
+  readonly #asked = new Map<RequestLink, Set<Asked>>();
   /** How many of them are for one node. */
   readonly #answering = new Map<string, number>();
   #last = 0;
@@ -83,6 +90,8 @@ export class Requests {
       pending.timer.cancel();
       pending.reject(new BusError('NODE_UNREACHABLE', 'the link closed before the answer came'));
     }
+    for (const asked of this.#asked.get(link) ?? []) asked.link = undefined;
+    this.#asked.delete(link);
   }
 
   /** How many requests of a node are being answered. */
@@ -90,10 +99,14 @@ export class Requests {
     return this.#answering.get(source) ?? 0;
   }
 
-  /** Answers a request of another node. */
-  answer(request: Request, handler: RequestHandler, reply: (frame: Reply) => void): void {
-    const answer = this.#answer(request, handler).then(reply);
-    const { source } = request;
+  /** Answers a request of another node, over the link that it came over. */
+  answer(request: Request, handler: RequestHandler, link: RequestLink): void {
+    const { source, method } = request;
+    const asked: Asked = { link };
+    const over = this.#asked.get(link);
+    if (over === undefined) this.#asked.set(link, new Set([asked]));
+    else over.add(asked);
+    const answer = this.#answer(request, handler).then((reply) => this.#reply(asked, reply, method));
     this.#answers.add(answer);
     this.#answering.set(source, this.answering(source) + 1);
     void answer.finally(() => {
@@ -102,6 +115,17 @@ export class Requests {
       if (left === 0) this.#answering.delete(source);
       else this.#answering.set(source, left);
     });
+  }
+
+  #reply(asked: Asked, reply: Reply, method: string): void {
+    const { link } = asked;
+    if (link === undefined) return; // whoever asked knows that no answer comes
+    const over = this.#asked.get(link);
+    over?.delete(asked);
+    if (over?.size === 0) this.#asked.delete(link);
+    if (link.send(reply)) return;
+    const error = { code: 'PAYLOAD_TOO_LARGE', message: `the answer to '${method}' is larger than a frame` };
+    link.send({ type: 'reply', id: reply.id, target: reply.target, error });
   }
 
   async #answer(request: Request, handler: RequestHandler): Promise<Reply> {

@@ -106,11 +106,7 @@ export class Switchboard {
         link.send({ type: 'reply', id: frame.id, target: source, error: { code: 'MAILBOX_FULL', message } });
         return;
       }
-      this.#host.requests.answer(frame, this.#host.handle, (reply) => {
-        if (link.send(reply)) return;
-        const error = { code: 'PAYLOAD_TOO_LARGE', message: `the answer to '${frame.method}' is larger than a frame` };
-        link.send({ type: 'reply', id: frame.id, target: source, error });
-      });
+      this.#host.requests.answer(frame, this.#host.handle, link);
       return;
     }
     const onward = this.#onward(link, frame.target);
