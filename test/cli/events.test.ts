@@ -64,7 +64,17 @@ describe('mailvan events', { concurrency: 2 }, () => {
       ['a', 'message.dead', 'm1', { name: 'Error', message: 'no such table' }],
     );
     assert.ok(Math.abs(Date.now() - at) < 60_000);
-    const late = await run(t, ['events', '--leader', address, '--type', 'store', '--count', '2', '--timeout', '1500ms']);
+    const late = await run(t, [
+      'events',
+      '--leader',
+      address,
+      '--type',
+      'store',
+      '--count',
+      '2',
+      '--timeout',
+      '1500ms',
+    ]);
     assert.equal(late.code, 6);
     assert.match(late.stderr, /0 of 2 events came within 1500ms/);
   });
