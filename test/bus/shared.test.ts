@@ -202,13 +202,19 @@ test('a frozen owner stalls the bus and is not doubled; when it goes on, so does
   assert.deepEqual(got, ['1.1', '2.1', '3.1', '4.1']);
 });
 
-test('while nobody serves the folder what waits in memory is bounded', async (t) => {
+/** A bus with a durable subscription whose owner of the folder, a process, does not answer. */
+async function behindFrozenOwner(t: TestContext) {
   const folder = tempFolder(t);
   const child = await process_(t, folder, 'child');
   const bus = await member(t, folder, 'bus', { liveness: { ping: 100, suspect: 300, down: 60_000 } });
   await bus.subscribe('numbers', null, { name: 'work', durable: true });
   child.kill('SIGSTOP');
   await next(bus, 'leader.lost');
+  return { child, bus };
+}
+
+test('while nobody serves the folder what waits in memory is bounded', async (t) => {
+  const { child, bus } = await behindFrozenOwner(t);
   const waiting = Array.from({ length: 2 * 8192 }, (_, n) => bus.publish('numbers', n));
   await assert.rejects(bus.publish('numbers', -1), { code: 'MAILBOX_FULL' });
   child.kill('SIGCONT');
@@ -218,12 +224,7 @@ test('while nobody serves the folder what waits in memory is bounded', async (t)
 });
 
 test('while nobody serves the folder large messages are bounded by their bytes', async (t) => {
-  const folder = tempFolder(t);
-  const child = await process_(t, folder, 'child');
-  const bus = await member(t, folder, 'bus', { liveness: { ping: 100, suspect: 300, down: 60_000 } });
-  await bus.subscribe('numbers', null, { name: 'work', durable: true });
-  child.kill('SIGSTOP');
-  await next(bus, 'leader.lost');
+  const { child, bus } = await behindFrozenOwner(t);
   const large = 'x'.repeat(1_000_000);
   const outcomes = Array.from({ length: 24 }, () =>
     bus.publish('numbers', large).then(
