@@ -40,7 +40,7 @@ test('a home that refuses a consumer for good is warned of once; one that is awa
   const entry = { id: 'ee', name: 'default/work', home: 'home' };
   const attachment = new RemoteAttachment(host, entry as never, 'aa', 1, 1000, undefined);
   // Never linked, so it is asked for again and again.
-  const consumer = { busy: [], next: 1, linked: false, state: 'active' };
+  const consumer = { busy: [], begin: () => 1, linked: false, state: 'active' };
   await attachment.start(consumer as unknown as RemoteConsumer);
   while (answers.length > 0) await clock.advance(500);
   assert.deepEqual(said, ['MAILBOX_FULL', 'DENIED', 'DENIED']);

@@ -98,8 +98,8 @@ export class Attendance {
     }
     const running = new Set(busy as number[]);
     const earlier = [...(this.#links.get(key) ?? [])];
-    // It may come again before it has seen what an earlier stream brings: no number may mean two deliveries.
-    const first = Math.max(from, ...earlier.map(({ next }) => next));
+    // It may come again before it has seen what an earlier stream brings: no number may mean two deliveries, or begin two streams.
+    const first = Math.max(from, ...earlier.map(({ next }) => next + 1));
     for (const each of earlier) each.end(running);
     const { node: source } = this.#host;
     const route = { source, origin, node, incarnation, consumer, timeout: Math.max(1, timeout), from: first, fence };

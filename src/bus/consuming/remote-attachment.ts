@@ -132,13 +132,14 @@ export class RemoteAttachment implements SubscriptionDriver {
 
   /** The home may have come back. */
   async connect(): Promise<void> {
-    const { clock, log, ask, reachable } = this.#host;
+    const { log, ask, reachable } = this.#host;
     const consumer = this.#consumer;
     const { home, id: mailbox } = this.entry;
     if (this.#attaching || this.#closed || consumer === undefined || consumer.linked || !reachable(home)) return;
     this.#attaching = true;
     try {
-      const { busy, next: from } = consumer;
+      const { busy } = consumer;
+      const from = consumer.begin();
       this.#told = this.#wanted;
       const params = {
         mailbox,
@@ -160,11 +161,23 @@ export class RemoteAttachment implements SubscriptionDriver {
     }
     // Whatever has become of it, it is looked after: a stream that did not open is asked for again. Not before: what has
     // been handed out on the one that is about to open would be handed out anew.
-    const look = (): void => {
+    this.#later(() => {
       this.#attaching = false;
+    });
+  }
+
+  /** Its stream has ended: most often with its link, whose successor brings it back. Otherwise it is asked for in a while. */
+  unlinked(): void {
+    this.#later(() => undefined);
+  }
+
+  /** Sees a while later whether it has its stream, and asks for one if not. */
+  #later(before: () => void): void {
+    const look = (): void => {
+      before();
       this.connect().catch(() => undefined);
     };
-    clock.timer(again, look).unref();
+    this.#host.clock.timer(again, look).unref();
   }
 
   pause(): void {

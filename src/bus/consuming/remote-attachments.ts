@@ -116,6 +116,7 @@ export class RemoteAttachments {
       credit: (credit) => {
         attachment.wanted = { credit, newest: false };
       },
+      ended: () => attachment.unlinked(),
       closed: () => attachment.end(),
     });
     try {

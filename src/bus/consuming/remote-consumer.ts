@@ -30,6 +30,8 @@ export interface RemoteConsumerOptions extends WorkerOptions {
   most(): number;
   /** How many deliveries it may hold has changed. */
   credit(credit: number): void;
+  /** Its stream has ended. */
+  ended(): void;
   /** It has closed. */
   closed(): void;
 }
@@ -44,6 +46,8 @@ export class RemoteConsumer extends Worker implements Receiver {
   #link: Link | undefined;
   #stream = 0;
   #expect = 1;
+  /** What a stream must begin with: those that were asked for before may still be on their way over other links. */
+  #from = 0;
   /** Counts its streams: what belongs to an earlier one is not told under a later one. */
   #streams = 0;
   #rewinding = false;
@@ -105,8 +109,14 @@ export class RemoteConsumer extends Worker implements Receiver {
     return [...this.#inHand].map(({ sequence }) => sequence);
   }
 
-  /** The lowest number that the next stream may begin with. */
+  /** The number of the next delivery. */
   get next(): number {
+    return this.#expect;
+  }
+
+  /** Another stream is asked for. @returns the lowest number that it may begin with, above where any before it began. */
+  begin(): number {
+    this.#expect = this.#from = Math.max(this.#expect, this.#from + 1);
     return this.#expect;
   }
 
@@ -114,13 +124,14 @@ export class RemoteConsumer extends Worker implements Receiver {
    * The home has opened its stream.
    *
    * @param moved the present one goes on over another link, and so does everything that came by it.
-   * @returns false when there is none that could go on.
+   * @returns false when there is none that could go on, or it is one of before, which came late.
    */
   open(link: Link, stream: number, from: number, moved: boolean): boolean {
     if (moved) {
-      if (this.#link === undefined) return false;
+      if (this.#link === undefined || from < this.#from - 1) return false;
       this.#link.tell(flow.unlinked, this.#stream, 0, 0); // behind the last ack that goes that way
     }
+    if (!moved && from < this.#from) return false;
     this.#link = link;
     this.#stream = stream;
     this.#rewinding = moved;
@@ -131,6 +142,7 @@ export class RemoteConsumer extends Worker implements Receiver {
     }
     this.#streams++;
     this.#expect = Math.max(this.#expect, from);
+    this.#from = from + 1;
     link.tell(flow.confirm, stream, this.#expect - 1, 0);
     return true;
   }
@@ -167,6 +179,7 @@ export class RemoteConsumer extends Worker implements Receiver {
     this.#link = undefined;
     this.#arrived.clear();
     this.runner.cut();
+    this.#options.ended();
   }
 
   // Worker
