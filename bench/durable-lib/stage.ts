@@ -152,6 +152,8 @@ export class Contestant {
   readonly place: Omit<Role, 'role'>;
   readonly home: Worker;
   readonly publisher: Worker;
+  /** Messages a second, as far as is known. */
+  #pace = 20_000;
 
   private constructor(place: Omit<Role, 'role'>, home: Worker, publisher: Worker) {
     this.place = place;
@@ -177,12 +179,14 @@ export class Contestant {
     }
   }
 
-  /** From the first publish until the last ack is settled. @returns messages a second. */
-  async rate(count: number): Promise<number> {
+  /** From the first publish until the last ack is settled, in about so many milliseconds. @returns messages a second. */
+  async rate(time: number): Promise<number> {
+    const count = Math.ceil((this.#pace * time) / 1_000);
     await this.home.ask('expect', count);
     const [end, start] = (await Promise.all([this.home.ask('finished'), this.send(count)])) as [bigint, bigint];
     await this.home.ask('tidy');
-    return (count * 1e9) / Number(end - start);
+    this.#pace = (count * 1e9) / Number(end - start);
+    return this.#pace;
   }
 
   send(count: number, { size = 100, together = inFlight, mailboxes = this.place.mailboxes } = {}): Promise<unknown> {

@@ -17,7 +17,7 @@ const entrants = [oursOs, jetstream, oursFsync, redis];
 const all = [oursOs, jetstream, jetstreamApi, oursFsync, redis];
 
 /** From publish to the settled ack: in one process, in two, and with many mailboxes in turn. */
-export async function throughput(means: Means, { rounds, sent }: DurableSettings): Promise<Table[]> {
+export async function throughput(means: Means, { rounds, roundTime }: DurableSettings): Promise<Table[]> {
   const measure = (who: typeof entrants, shape: { mailboxes?: number; linked?: boolean }) =>
     Stage.use(means, (stage) =>
       stage.alternate(
@@ -25,7 +25,7 @@ export async function throughput(means: Means, { rounds, sent }: DurableSettings
         async (entrant) => {
           const contestant = await stage.contestant(entrant, shape);
           await contestant.home.ask('consume');
-          return () => contestant.rate(sent);
+          return () => contestant.rate(roundTime);
         },
         { rounds, warmUps: 2 },
       ),
@@ -35,7 +35,7 @@ export async function throughput(means: Means, { rounds, sent }: DurableSettings
     tableOf(
       {
         title: 'Durable: from publish to the settled ack',
-        method: `${count(sent)} messages of 100 bytes a round, ${inFlight} publishes in flight, published, delivered to a handler and acked; from the first publish until all acks are settled, ${rounds} rounds. Publisher and consumer are one process: of Mailvan also the store (\`os\` waits for the kernel, \`fsync\` for the disk); the peers have a server beside it. JetStream: a work queue in file storage (synced every two minutes), a push consumer; its messages are published as requests of the client’s core, twice as fast as its own \`js.publish()\`, which is what its users call and what the target names. Redis: XADD, XREADGROUP (1,000 at most) and one XACK for all that a read brought, with ioredis, whose commands are pipelined; what is acked stays in a stream until the round is over, so it never deletes.`,
+        method: `Messages of 100 bytes, ${inFlight} publishes in flight, published, delivered to a handler and acked; from the first publish until all acks are settled, ${rounds} rounds of about ${count(roundTime)} ms, each of as many messages as the contestant handled in that time in the round before. Publisher and consumer are one process: of Mailvan also the store (\`os\` waits for the kernel, \`fsync\` for the disk); the peers have a server beside it. JetStream: a work queue in file storage (synced every two minutes), a push consumer; its messages are published as requests of the client’s core, twice as fast as its own \`js.publish()\`, which is what its users call and what the target names. Redis: XADD, XREADGROUP (1,000 at most) and one XACK for all that a read brought, with ioredis, whose commands are pipelined; what is acked stays in a stream until the round is over, so it never deletes.`,
         unit,
       },
       await measure(all, {}),

@@ -127,6 +127,15 @@ export class Flight {
     this.bytes = bytesBefore - total;
   }
 
+  /**
+   * It has been written and told. V8 may have put its arrays among the old objects, where they would keep what is in them,
+   * dead as they are, until the next full collection: measured, a quarter of the rate.
+   */
+  release(): void {
+    this.messages.length = 0;
+    if (this.commitments !== nobody) this.commitments.length = 0;
+  }
+
   /** The messages of a segment. @param at how many stand in those before it. */
   messagesOf({ count }: Segment, at: number): readonly Message[] {
     return count === this.messages.length ? this.messages : this.messages.slice(at, at + count);

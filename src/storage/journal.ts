@@ -319,6 +319,7 @@ export class Journal implements Participant, WindowHost {
     for (const commitment of flight.commitments) commitment.committed(flight.synced);
     this.#host.committed();
     if (flight.segments.length > 0) this.#host.settledIn();
+    flight.release();
     this.#window.page();
   }
 
