@@ -101,6 +101,7 @@ export class LargeCluster {
       placements: new PlacementTable(),
       send: (frame) => this.#fromMember(node, frame),
       held: () => {},
+      denied: () => {},
       synced: () => {},
     });
     this.#watched = { node, membership, registry };
