@@ -3,6 +3,7 @@ import type { Message } from '../core/message.ts';
 import type { Commits } from './commits.ts';
 import { type Amount, GoneRuns } from './gone.ts';
 import type { Gone, Partial } from './journal-state.ts';
+import { ReadAhead } from './read-ahead.ts';
 import { keySequence } from './record.ts';
 import { type Gap, segmentKey, segmentsFrom } from './recovery.ts';
 import { readMessages, readSegment, type SegmentHead, type SegmentRecord } from './segment.ts';
@@ -53,11 +54,13 @@ export interface WindowHost {
 }
 
 /**
- * Reading goes on when less than this part of the window is there to be handed out, until that much is. What lies long in
- * memory costs the garbage collector dearly, and each new start reads some things in vain: a full window was a seventh slower.
+ * What has been read is unpacked when fewer messages than `low` are there to be handed out, until `high` are; of both the
+ * larger. What lies long in memory costs the garbage collector dearly: a full window was a seventh slower.
  */
-const low = 0.125;
-const high = 0.375;
+const low = { messages: 256, part: 0.025 };
+const high = { messages: 512, part: 0.05 };
+/** And as long as they take no more than this part of the window's bytes. */
+const mostBytes = 0.25;
 /** Of so many segments that have not been read it is noted what has left them: the note is part of every state. */
 const mostStruck = 10_000;
 
@@ -66,6 +69,8 @@ export class Window {
   readonly #host: WindowHost;
   /** From the head on; those that are empty already stand behind one that is not. */
   #loaded: Segment[] = [];
+  /** From the cursor on. */
+  readonly #ahead = new ReadAhead();
   /** How many at the beginning of `#loaded` have been passed. */
   #passed = 0;
   /** Known from opening, of segments that are not in memory yet. */
@@ -151,7 +156,9 @@ export class Window {
 
   /** Takes in what has just been written, when nothing stands between. */
   takeNew(segment: Segment, messages: readonly Message[]): void {
-    if (!this.#paging && this.#cursor === segment.first && this.hasRoom) this.#takeIn(segment, messages);
+    // A record that was read ahead may be this one, seen before its commit was told.
+    if (!this.#paging && this.#ahead.empty && this.#cursor === segment.first && this.hasRoom)
+      this.#takeIn(segment, messages);
   }
 
   /** A message leaves. @returns whether its segment is empty now; undefined when it had left before. */
@@ -240,12 +247,12 @@ export class Window {
     this.#closed = true;
   }
 
-  /** Whether less than a part of what may be in memory is there to be handed out. */
-  #lacks(part: number): boolean {
+  /** Whether less is there to be handed out than there should be. */
+  #lacks(least: typeof low): boolean {
     const { messages, bytes } = this.#host.limits;
     if (this.#count >= messages || this.#bytes >= bytes) return false;
     const ready = this.#count - this.#host.engaged;
-    return ready <= 0 || (ready < messages * part && this.#bytes < bytes * part);
+    return ready <= 0 || (ready < Math.max(least.messages, messages * least.part) && this.#bytes < bytes * mostBytes);
   }
 
   *#behind(): Generator<Segment> {
@@ -275,11 +282,27 @@ export class Window {
 
   async #read(): Promise<void> {
     const { id, commits, tail, total } = this.#host;
-    for await (const [key, value] of commits.store.scan(segmentsFrom(id, this.#cursor))) {
-      if (this.#closed || this.#cursor > tail || !this.#lacks(high)) return;
-      this.#readOne(key, value);
+    const ahead = this.#ahead;
+    ahead.use(commits.store);
+    await undefined; // nobody who is in the middle of something is given a message
+    const range = segmentsFrom(id, this.#cursor);
+    for (let from = range.gte; ; ) {
+      while (!ahead.empty) {
+        if (this.#closed || this.#cursor > tail || !this.#lacks(high)) return;
+        const [key, value] = ahead.take() as readonly [string, Uint8Array]; // not empty
+        this.#readOne(key, value);
+        from = `${key}\0`; // where the cursor need not be: it stays before what is damaged
+      }
+      // Before the rest is needed.
+      if (this.#closed || this.#cursor > tail) return;
+      await ahead.fill({ ...range, gte: from });
+      if (this.#closed) return;
+      if (ahead.empty) {
+        this.#skip(tail + 1, total);
+        return;
+      }
+      if (!this.#lacks(low)) return;
     }
-    if (this.#cursor <= tail && !this.#closed) this.#skip(tail + 1, total);
   }
 
   #readOne(key: string, value: Uint8Array): void {

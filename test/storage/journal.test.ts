@@ -159,3 +159,30 @@ test('of large messages 8 MiB are in memory, and all of them are delivered', asy
   await life.run(() => mailbox.drain(100_000));
   assert.equal(next, count);
 });
+
+test('a damaged segment is passed, wherever it stands in what is read at a time, and what is behind it is delivered', async () => {
+  const sizes = [300_000, 300_000, 100, 300_000]; // a read brings 256 KiB, and the record that reaches them
+  for (let damaged = 0; damaged < sizes.length; damaged++) {
+    const disk = new Disk();
+    let life = await Life.start(disk);
+    const { mailbox } = await life.mailbox('a/b');
+    for (const [i, size] of sizes.entries()) {
+      mailbox.offer(life.message('a/b', new Uint8Array(size).fill(i)), undefined);
+      await life.clock.settle();
+    }
+    const epoch = life.kill();
+    const key = disk.keys('sg/')[damaged] as string;
+    const value = (disk.values.get(key) as Uint8Array).slice();
+    value[value.length - 10] = 0xff;
+    disk.values.set(key, value);
+    life = await Life.start(disk, { epoch });
+    const seen: unknown[] = [];
+    life.consume((await life.mailbox('a/b')).mailbox, ({ payload }) => void seen.push((payload as Uint8Array)[0]));
+    await life.clock.advance(1000);
+    assert.deepEqual(
+      seen,
+      [0, 1, 2, 3].filter((i) => i !== damaged),
+    );
+    assert.equal(life.seen('store.gap').length, 1, `segment ${damaged}`);
+  }
+});
