@@ -267,7 +267,8 @@ async function honest(address: string): Promise<Honest> {
 
 async function sendThem(): Promise<void> {
   const script = await bundle(new URL('./frames/home.ts', import.meta.url));
-  home = new Process('home', script, [join(folder, 'store')]);
+  // With the collector's threads a pause would last until the machine has time for each of them, and count the time of all.
+  home = new Process('home', script, [join(folder, 'store')], [], ['--single-threaded-gc']);
   const { address } = (await home.said('ready')) as Line & { address: string };
   const far = await honest(address);
   await learn(address);

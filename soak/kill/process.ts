@@ -57,10 +57,17 @@ export class Process {
   /**
    * @param script what {@link bundle} has made.
    * @param before the command that runs it, for one that is watched.
+   * @param flags for Node.
    */
-  constructor(name: string, script: string, words: readonly string[], before: readonly string[] = []) {
+  constructor(
+    name: string,
+    script: string,
+    words: readonly string[],
+    before: readonly string[] = [],
+    flags: readonly string[] = [],
+  ) {
     this.name = name;
-    const [command = '', ...rest] = [...before, process.execPath, script, ...words];
+    const [command = '', ...rest] = [...before, process.execPath, ...flags, script, ...words];
     this.child = spawn(command, rest, { stdio: ['pipe', 'pipe', 'pipe', 'pipe'] });
     this.child.stdin?.on('error', () => undefined); // it was killed meanwhile
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
