@@ -347,6 +347,43 @@ describe('one who knows the secret', () => {
     assert.equal((await refused())?.requests, 3);
   });
 
+  test('and keeps a name for itself again and again lets others wait for it for 10 s, and no longer', async (t) => {
+    const { clock, enter } = await siege(t, {}, true);
+    const [first, second] = [await enter('evil'), await enter('other')];
+    const ask = (intruder: Intruder, source: string, id: number, method: string, more = {}): void =>
+      intruder.say({ type: 'request', id, source, target: 'lead', method, params: { name: 'd/x', ...more } });
+    const codes = (): unknown[] =>
+      second.frames.flatMap((frame) => (frame.type === 'reply' ? [[frame.id, frame.error?.code]] : []));
+    const wait = async (seconds: number): Promise<void> => {
+      for (let i = 0; i < seconds; i++) {
+        for (const intruder of [first, second]) intruder.say({ type: 'ping', version: 0 });
+        ask(first, 'evil', 1000 + i, 'durable.reserve');
+        await clock.advance(1000);
+      }
+    };
+    await wait(5); // the leader settles
+    ask(second, 'other', 1, 'durable.reserve');
+    const pattern = { kind: 'string', source: 'a', flags: '' };
+    const policy = {
+      retry,
+      limits: { messages: 10, bytes: 1000, age: 60_000, overflow: 'reject', deadLetters: false },
+      latestOnly: false,
+      filters: [],
+      durability: 'os',
+    };
+    for (const id of [2, 3, 4])
+      ask(second, 'other', id, 'durable.declare', { pattern, policy, given: [], update: false });
+    await wait(9);
+    assert.deepEqual(codes(), []);
+    await wait(2);
+    assert.deepEqual(codes(), [
+      [1, 'TIMEOUT'],
+      [2, 'TIMEOUT'],
+      [3, 'TIMEOUT'],
+      [4, 'TIMEOUT'],
+    ]);
+  });
+
   test('and attaches consumers without end is told MAILBOX_FULL beyond 10,000', async (t) => {
     const { cluster, clock, lead, enter } = await siege(t, {}, true);
     await cluster.until(lead.subscribe('a', null, { name: 'box', durable: true }));

@@ -35,7 +35,8 @@ type Reservation = { readonly version: number } | { readonly entry: DurableEntry
 
 /** How long a name is kept for who has asked for it, in milliseconds. */
 const reservationTime = 5_000;
-const requestTime = 10_000;
+/** How long who asks another node waits for its answer, in milliseconds: what comes later is for nobody. */
+export const requestTime = 10_000;
 /** How many names are kept so at a time. */
 const mostReserved = 10_000;
 
@@ -82,9 +83,10 @@ export class DurableCluster {
     return (await ask(leaderNode, 'durable.reserve', { name, pattern: pattern.toWire() }, requestTime)) as Reservation; // our own leader's answer
   }
 
-  /** The leader gives a name away. */
+  /** The leader gives a name away. @throws {BusError} `TIMEOUT` when others have kept it all the time. */
   async grant(name: string, node: string): Promise<Reservation> {
     const { patience, pause, now } = this.#host;
+    const latest = now() + requestTime;
     // Before it has settled, members that know of the name may be on their way back.
     for (const end = now() + patience; !this.#host.settled && this.#host.entry(name) === undefined; ) {
       if (now() >= end) break;
@@ -99,6 +101,7 @@ export class DurableCluster {
       }
       const holder = this.#reserved.get(name);
       if (holder === undefined || holder.node === node || holder.until <= now()) break;
+      if (now() >= latest) throw new BusError('TIMEOUT', `'${name}' is being created by node '${holder.node}'`);
       await pause(20);
     }
     const { names: most } = registryLimits;

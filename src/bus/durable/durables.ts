@@ -111,15 +111,26 @@ export class Durables {
     return new Subscription(attachment, pattern, (timeout) => attachment.close(timeout));
   }
 
-  /** Finds or makes the mailbox of a durable subscription: here, or on another node. */
+  /**
+   * Finds or makes the mailbox of a durable subscription: here, or on another node.
+   *
+   * @param patience how long whoever asks waits, in milliseconds: behind other declarations of the name, nothing is begun later.
+   * @throws {BusError} `TIMEOUT` then.
+   */
   async declare(
     name: string,
     pattern: Pattern,
     policy: MailboxPolicy,
     options: Declared,
+    patience = Number.POSITIVE_INFINITY,
   ): Promise<HomeEntry | DurableEntry> {
+    const { clock } = this.#host;
+    const latest = clock.now() + patience;
     const before = this.#declaring.get(name) ?? Promise.resolve();
-    const declared = before.then(() => this.#declare(name, pattern, policy, options));
+    const declared = before.then(() => {
+      if (clock.now() < latest) return this.#declare(name, pattern, policy, options);
+      throw new BusError('TIMEOUT', `'${name}' was being declared by others all the time`);
+    });
     const settled = declared.then(
       () => undefined,
       () => undefined,

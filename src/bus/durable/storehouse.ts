@@ -24,7 +24,7 @@ import type { Publisher } from '../routes/publisher.ts';
 import type { Route } from '../routes/route.ts';
 import { Steps } from '../routes/steps.ts';
 import { Spools } from '../streams/spools.ts';
-import { DurableCluster, entryOf, nextVersion } from './durable-cluster.ts';
+import { DurableCluster, entryOf, nextVersion, requestTime } from './durable-cluster.ts';
 import { Durables } from './durables.ts';
 import { Mailboxes } from './mailboxes.ts';
 import type { OpenedStore } from './opened-store.ts';
@@ -299,7 +299,8 @@ export class Storehouse {
     if (!isEntry(entry)) throw new BusError('PROTOCOL_ERROR', `'${full}' is declared with what is no subscription`);
     checkSize(`durable subscription '${full}'`, entry);
     const compiled = patternFromWire(pattern as DurableEntry['pattern']);
-    const declared = await this.durables.declare(full, compiled, policyOf(policy as PolicyRecord), options);
+    const asked = policyOf(policy as PolicyRecord);
+    const declared = await this.durables.declare(full, compiled, asked, options, requestTime);
     return 'mailbox' in declared ? entryOf(declared.definition, this.#host.opened.options.node) : declared;
   }
 
