@@ -5,7 +5,7 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 /** How long a test waits for a process to say or do something, in milliseconds. */
-const patience = 20_000;
+const patience = 60_000;
 
 /** A path of the repository. */
 export function pathOf(path: string): string {
