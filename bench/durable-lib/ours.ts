@@ -1,23 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createBus } from '../../dist/index.js';
+import { type Bus, createBus, type Message } from '../../dist/index.js';
 import type { Home, Place, Publisher } from './driver.ts';
 
-/** What this benchmark uses of the package. To go, with the cast below, once its types know durable mailboxes. */
-interface Subscription {
-  drain(options: { timeout: number }): Promise<void>;
-  close(): Promise<void>;
-}
-interface Bus {
-  readonly address?: string;
-  subscribe(pattern: string, handler: Handler | null, options: object): Promise<Subscription>;
-  publish(topic: string, payload: unknown): Promise<{ matched: number; level?: string }>;
-  close(): Promise<void>;
-}
-type Handler = (message: { payload?: unknown }) => void;
-type CreateBus = (options: object) => Promise<Bus>;
-
-const create = createBus as unknown as CreateBus;
 const silent = { debug() {}, info() {}, warn() {}, error() {}, fatal() {}, trace() {}, child: () => silent };
 /** A mailbox of ours refuses more than a million messages unless it is told otherwise. */
 const limits = { messages: 10_000_000, bytes: 16 * 1024 ** 3 };
@@ -27,7 +12,7 @@ const patience = { timeout: 50_000 };
 export async function available(folder: string): Promise<boolean> {
   const dataDir = await mkdtemp(join(folder, 'probe-'));
   try {
-    await (await create({ dataDir, durability: 'os', logger: silent })).close();
+    await (await createBus({ dataDir, durability: 'os', logger: silent })).close();
     return true;
   } catch (error) {
     if ((error as { code?: unknown }).code === 'OPTION_INVALID') return false;
@@ -40,19 +25,19 @@ export async function available(folder: string): Promise<boolean> {
 /** Milliseconds from the call until the bus is there. The bus stays open: the process is to be killed. */
 export async function open({ level, folder }: Place): Promise<number> {
   const start = performance.now();
-  await create({ dataDir: folder, durability: level, logger: silent });
+  await createBus({ dataDir: folder, durability: level, logger: silent });
   return performance.now() - start;
 }
 
 export async function home({ level, folder, linked, mailboxes }: Place): Promise<Home> {
-  const bus = await create({
+  const bus = await createBus({
     node: 'home',
     dataDir: folder,
     durability: level,
     logger: silent,
     ...(linked ? { leader: true, listen: 'tcp://127.0.0.1:0' } : {}),
   });
-  const attach = (names: readonly string[], handler: Handler | null) =>
+  const attach = (names: readonly string[], handler: ((message: Message) => void) | null) =>
     Promise.all(
       names.map((name) =>
         bus.subscribe(`${name}\\..*`, handler, {
@@ -91,7 +76,7 @@ export async function home({ level, folder, linked, mailboxes }: Place): Promise
 }
 
 export async function publisher({ address, level }: Place): Promise<Publisher> {
-  const bus = await create({ node: 'publisher', leader: address, logger: silent });
+  const bus = await createBus({ node: 'publisher', leader: address, logger: silent });
   return publisherOf(bus, level, () => bus.close());
 }
 

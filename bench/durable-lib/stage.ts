@@ -88,6 +88,13 @@ export class Stage {
     }
   }
 
+  /** Several stages at the same time. */
+  static useAll<T>(means: Means, count: number, act: (stages: readonly Stage[]) => Promise<T>): Promise<T> {
+    const more = (stages: readonly Stage[]): Promise<T> =>
+      stages.length === count ? act(stages) : Stage.use(means, (stage) => more([...stages, stage]));
+    return more([]);
+  }
+
   /** Those of the entrants that can take part. */
   present(entrants: readonly Entrant[]): Entrant[] {
     const { nats, redis: server, ours } = this.#means;

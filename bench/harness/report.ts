@@ -45,7 +45,8 @@ Written by \`npm run bench\`: edit the script, not this page. What counts are th
 
 ${comparisons(tables.flatMap((table) => table.comparisons).filter(({ target }) => target !== undefined))}
 
-The spread is the lowest and the highest ratio of a single round.
+A ratio is the median of the ratios of all rounds, for the machine may be faster in some of them than in others; the spread is
+the lowest and the highest of them.
 
 ## How it is measured
 

@@ -38,10 +38,13 @@ export function row(name: string, rounds: readonly number[]): Row {
   return { name, rounds, median: median(rounds) };
 }
 
-/** The ratio of two medians. Both rows were measured in the same rounds. */
+/**
+ * The median of the ratios of all rounds, in which both rows were measured one after the other: the machine may have been
+ * faster in some of them than in others.
+ */
 export function ratio(what: string, above: Row, below: Row, target?: Comparison['target']): Comparison {
   const each = above.rounds.map((value, i) => value / (below.rounds[i] ?? Number.NaN));
-  const value = above.median / below.median;
+  const value = median(each);
   return { what, value, unit: '×', spread: [Math.min(...each), Math.max(...each)], target, met: meets(value, target) };
 }
 

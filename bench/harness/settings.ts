@@ -35,8 +35,8 @@ const full: Settings = {
   sent: 400_000,
   roundTrips: 5_000,
   durable: {
-    rounds: 7,
-    roundTime: 1_000,
+    rounds: 11,
+    roundTime: 700,
     oneByOne: 3_000,
     backlog: 1_000_000,
     idle: 1_000,
