@@ -50,7 +50,7 @@ the lowest and the highest of them.
 
 ## How it is measured
 
-- Mailvan and its peers are measured in the same run, round by round, ${settings.rounds} rounds unless a table says otherwise; after each round their order is turned round. Every figure is a median.
+- Mailvan and its peers are measured in the same run, round by round, ${settings.rounds} rounds unless a table says otherwise; after each round their order is turned round, and nobody begins before the machine is at rest. Every figure is a median.
 - Each contestant has a process of its own (across processes: one at each end), and warms up first. Mailvan is the built package, as its users get it.
 - Every sender lets the event loop turn after each 1,024 messages, the same way for all (routing and cluster send nothing; durable publishes wait for their confirmation).
 - Durable stores lie in a fresh folder on a disk. The bus and its peers’ servers have the same one, and it is removed afterwards.
