@@ -127,12 +127,21 @@ function decodeThem(): void {
     }
   }
   samples.push(memory());
-  const growth = middle(samples.slice(-5)) - middle(samples.slice(5, 10));
+  const growth = growthOf(samples, 5);
   if (growth > mostGrowth && !brief) problems.push(`decoding left ${mebibytes(growth)} MiB`);
   console.log(
     `frames: ${decodes} mutations decoded: ${counts.taken} taken, ${counts.refused} refused, the slowest ${slowest.toFixed(1)} ms; ` +
-      `resident ${mebibytes(growth)} MiB more at the end than after a third (${samples.map(mebibytes).join(' ')})`,
+      `resident ${mebibytes(growth)} MiB more at the end than in the first half (${samples.map(mebibytes).join(' ')})`,
   );
+}
+
+/**
+ * How much more memory there is at the end than ever in the first half: the middle of so many samples in a row, for the
+ * allocator gives pages back and takes them again.
+ */
+function growthOf(samples: readonly number[], width: number): number {
+  const middles = samples.map((_, i) => middle(samples.slice(i, i + width))).slice(1, samples.length - width + 1);
+  return (middles.at(-1) ?? 0) - Math.max(...middles.slice(0, Math.ceil((samples.length - width) / 2)));
 }
 
 function middle(numbers: readonly number[]): number {
@@ -405,8 +414,10 @@ function soon(): Promise<void> {
 function judge(looks: readonly Look[], { got, lost }: Honest): void {
   const last = looks.at(-1);
   if (last === undefined) return;
-  const half = Math.floor(looks.length / 2);
-  const growth = middle(looks.slice(-3).map(({ rss }) => rss)) - middle(looks.slice(2, half).map(({ rss }) => rss));
+  const growth = growthOf(
+    looks.map(({ rss }) => rss),
+    3,
+  );
   if (lost.length > 0) problems.push(`the honest member lost its link: ${lost.join('; ')}`);
   const missing = got.findIndex((payload, i) => i > 0 && payload !== (got[i - 1] ?? 0) + 1);
   if (missing >= 0) problems.push(`the honest member missed a message: ${got[missing - 1]}, then ${got[missing]}`);
