@@ -1,6 +1,7 @@
 import { prove } from '../../src/transport/proof.ts';
 import type { Connection } from '../../src/transport/transport.ts';
 import { FrameDecoder } from '../../src/wire/decoder.ts';
+import { flow, readFlow } from '../../src/wire/flow.ts';
 import { type ControlFrame, decodeFrame, encodeFrame, type Hello } from '../../src/wire/frame.ts';
 
 /** Who an intruder says it is. */
@@ -23,6 +24,8 @@ export class Intruder {
   #look: (() => void)[] = [];
   /** The control frames that have come, the last 100 of them. */
   readonly frames: ControlFrame[] = [];
+  /** Up to which number is confirmed, by stream. */
+  readonly confirmed = new Map<number, number>();
   state: 'greeting' | 'in' | 'closed' = 'greeting';
 
   constructor(connection: Connection, { secret, ...guise }: Guise) {
@@ -74,6 +77,8 @@ export class Intruder {
   }
 
   #take(body: Uint8Array): void {
+    if (body[1] === 33)
+      readFlow(body, (kind, stream, number) => kind === flow.confirm && this.confirmed.set(stream, number));
     if (body[1] === 32 || body[1] === 33) return;
     const frame = decodeFrame(body);
     if (frame.type === 'challenge')

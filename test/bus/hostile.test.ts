@@ -454,6 +454,39 @@ describe('one who knows the secret', () => {
     assert.equal(intruder.state, 'in');
   });
 
+  for (const kind of ['in memory', 'durable']) {
+    test(`is told on the stream that it keeps what a mailbox ${kind} takes, when an older opening comes late`, async (t) => {
+      const { cluster, clock, lead, enter } = await siege(t, {}, true);
+      const got: unknown[] = [];
+      const durable = kind === 'durable';
+      const take = ({ payload }: { payload: unknown }): void => void got.push(payload);
+      await cluster.until(lead.subscribe('a', take, { name: 'box', ...(durable && { durable }) }));
+      const peer = await enter();
+      const memory = durable ? undefined : await mailboxOf(lead, peer, clock);
+      peer.say({ type: 'applied', version: 0 });
+      await clock.advance(20);
+      const kept = peer.frames.flatMap((frame) => (frame.type === 'delta' ? frame.durables : []))[0]?.id ?? '';
+      const evil = { source: 'evil', origin: '00000000000000aa', from: 1 };
+      const open = memory ?? { type: 'open' as const, target: 'lead', incarnation: '', mailbox: kept, ...evil };
+      const send = async (stream: number, number: number): Promise<void> => {
+        const data = new DataWriter();
+        data.add(stream, number, new Parcel('a', undefined, encodePayload(number), number, 1));
+        peer.send(data.take());
+        await clock.advance(50);
+      };
+      // Over two links, whose frames may pass each other, they come like this.
+      peer.say({ ...open, stream: 2 });
+      await send(2, 1);
+      peer.say({ ...open, stream: 1 });
+      await send(2, 2);
+      assert.equal(peer.confirmed.get(2), 2, 'both open');
+      peer.say({ type: 'shut', stream: 1 });
+      await send(2, 3);
+      assert.equal(peer.confirmed.get(2), 3, 'the older one shut');
+      assert.deepEqual(got, [1, 2, 3]);
+    });
+  }
+
   test('and registers what is mostly something else ends no link to the others', async (t) => {
     const { cluster, clock, enter } = await siege(t);
     const leaf = await cluster.leaf('leaf', { secret });

@@ -8,6 +8,7 @@ import type { Parcel } from '../../wire/pack.ts';
 import type { Gate } from './gate.ts';
 import type { Link, Receiver } from './link.ts';
 import { outboxWindow } from './outbox.ts';
+import { Paths } from './paths.ts';
 import { RefusedNumbers } from './refused-numbers.ts';
 
 const full = refusals.indexOf('MAILBOX_FULL');
@@ -28,12 +29,13 @@ export class DurableInbox extends Deadline implements Receiver {
   readonly #mailbox: DurableMailbox;
   readonly #forget: () => void;
   readonly #waiter: RoomWaiter;
-  #link: Link | undefined;
-  #stream = 0;
+  readonly #paths = new Paths();
   /** The number that comes next; those below it are written, or about to be. */
   #expect: number;
   #confirmed: number;
   #kept = false;
+  /** The highest number that a stream has begun from. */
+  #opened = 0;
   #lasting = false;
   #rewinding = false;
   #awaitsRoom = false;
@@ -73,9 +75,10 @@ export class DurableInbox extends Deadline implements Receiver {
     this.cancel();
     this.#lasting = lasting;
     if (only) this.#forgetOthers();
-    this.#link = link;
-    this.#stream = stream;
-    this.#kept = kept;
+    this.#paths.add(link, stream);
+    // A late opening says how it was before: what it holds has its receipts as soon as one of the two says so.
+    if (from >= this.#opened) this.#kept = kept || (this.#kept && from === this.#opened);
+    this.#opened = Math.max(this.#opened, from);
     this.#rewinding = false;
     if (from > this.#expect) {
       this.#expect = from;
@@ -108,7 +111,7 @@ export class DurableInbox extends Deadline implements Receiver {
 
   /** Whether a link leads to it. */
   get linked(): boolean {
-    return this.#link !== undefined;
+    return this.#paths.some;
   }
 
   settle(): void {
@@ -133,7 +136,7 @@ export class DurableInbox extends Deadline implements Receiver {
   }
 
   ended(link: Link, stream: number): void {
-    if (link === this.#link && stream === this.#stream) this.#link = undefined;
+    this.#paths.remove(link, stream);
   }
 
   expire(): void {
@@ -193,16 +196,16 @@ export class DurableInbox extends Deadline implements Receiver {
   #refuse(number: number, reason: number): void {
     this.#refused.add(number, reason);
     this.#mailbox.journal.advance(this.key, number);
-    this.#link?.tell(flow.refuse, this.#stream, number, reason);
+    this.#paths.tell(flow.refuse, number, reason);
   }
 
   #tell(): void {
-    this.#link?.tell(flow.confirm, this.#stream, this.#confirmed, this.#allowed());
+    this.#paths.tell(flow.confirm, this.#confirmed, this.#allowed());
   }
 
   #rewind(): void {
     this.#rewinding = true;
-    this.#link?.tell(flow.again, this.#stream, this.#expect, this.#allowed());
+    this.#paths.tell(flow.again, this.#expect, this.#allowed());
   }
 
   /** The highest number that may be sent now. When there is no room, the sender hears when there is. */
@@ -227,7 +230,7 @@ export class DurableInbox extends Deadline implements Receiver {
   #awaitStore(): void {
     if (this.#awaitsStore) return;
     this.#awaitsStore = true;
-    this.#link?.tell(flow.stalled, this.#stream, 0, 0);
+    this.#paths.tell(flow.stalled, 0, 0);
     this.#mailbox.options.commits.whenOpen(() => {
       this.#awaitsStore = false;
       this.#written = this.#taken; // or lost, and sent again
@@ -238,8 +241,8 @@ export class DurableInbox extends Deadline implements Receiver {
   }
 
   #goOn(): void {
-    if (this.#link === undefined || this.#awaitsStore) return;
-    if (this.#rewinding) this.#link.tell(flow.again, this.#stream, this.#expect, this.#allowed());
+    if (!this.#paths.some || this.#awaitsStore) return;
+    if (this.#rewinding) this.#paths.tell(flow.again, this.#expect, this.#allowed());
     this.#tell();
   }
 }

@@ -7,6 +7,7 @@ import type { Parcel } from '../../wire/pack.ts';
 import type { Gate } from './gate.ts';
 import type { Link, Receiver } from './link.ts';
 import { outboxWindow } from './outbox.ts';
+import { Paths } from './paths.ts';
 import { RefusedNumbers } from './refused-numbers.ts';
 
 const full = refusals.indexOf('MAILBOX_FULL');
@@ -28,8 +29,7 @@ export class Inbox extends Deadline implements Receiver {
   readonly #subscriber: Subscriber;
   readonly #forget: () => void;
   readonly #waiter: RoomWaiter;
-  #link: Link | undefined;
-  #stream = 0;
+  readonly #paths = new Paths();
   #expect = 1;
   /** The sender has been told where to go on: what comes before that is out of order and is let pass. */
   #rewinding = false;
@@ -57,8 +57,7 @@ export class Inbox extends Deadline implements Receiver {
   /** The publisher opens its stream over a link. @param from the lowest number that it still holds. */
   link(link: Link, stream: number, from: number): void {
     this.cancel();
-    this.#link = link;
-    this.#stream = stream;
+    this.#paths.add(link, stream);
     this.#rewinding = false;
     this.#expect = Math.max(this.#expect, from);
     for (const [number, reason] of this.#refused.from(from)) link.tell(flow.refuse, stream, number, reason);
@@ -77,15 +76,15 @@ export class Inbox extends Deadline implements Receiver {
 
   /** Whether a link leads to it. */
   get linked(): boolean {
-    return this.#link !== undefined;
+    return this.#paths.some;
   }
 
   settle(): void {
-    this.#link?.tell(flow.confirm, this.#stream, this.#expect - 1, this.#allowed());
+    this.#paths.tell(flow.confirm, this.#expect - 1, this.#allowed());
   }
 
   ended(link: Link, stream: number): void {
-    if (link === this.#link && stream === this.#stream) this.#link = undefined;
+    this.#paths.remove(link, stream);
   }
 
   expire(): void {
@@ -123,12 +122,12 @@ export class Inbox extends Deadline implements Receiver {
 
   #refuse(number: number, reason: number): void {
     this.#refused.add(number, reason);
-    this.#link?.tell(flow.refuse, this.#stream, number, reason);
+    this.#paths.tell(flow.refuse, number, reason);
   }
 
   #rewind(): void {
     this.#rewinding = true;
-    this.#link?.tell(flow.resend, this.#stream, this.#expect, this.#allowed());
+    this.#paths.tell(flow.resend, this.#expect, this.#allowed());
   }
 
   /** The highest number that may be sent now. When there is no room, the sender hears when there is. */
@@ -146,8 +145,8 @@ export class Inbox extends Deadline implements Receiver {
 
   #roomAgain(): void {
     this.#waiting = false;
-    if (this.#link === undefined) return;
-    if (this.#rewinding) this.#link.tell(flow.resend, this.#stream, this.#expect, this.#allowed());
+    if (!this.#paths.some) return;
+    if (this.#rewinding) this.#paths.tell(flow.resend, this.#expect, this.#allowed());
     else this.settle();
   }
 }
