@@ -28,58 +28,45 @@ interface Rates {
 
 /** What lies beside or before the messages that are measured. */
 interface Condition {
-  /** As a title goes on. */
-  readonly name: string;
   /** @returns what measures a round. */
   prepare(contestant: Contestant): Promise<() => Promise<Rates>>;
+  table(found: Found): Table;
 }
 
 type Found = ReadonlyMap<Entrant, readonly Rates[]>;
 
+const turns = 'The four conditions take turns, round by round, each with servers of its own.';
+
 /** What a message costs beside an empty store, a large backlog elsewhere, many idle mailboxes, and behind a backlog. */
 export async function cost(means: Means, settings: DurableSettings): Promise<Table[]> {
-  const { rounds, roundTime } = settings;
-  const turns = 'The four conditions take turns, round by round, each with servers of its own.';
   const conditions = [...beside(settings), behind(settings)];
-  const [last, ...others] = (await measure(means, settings, conditions)).reverse();
-  const tables = others.reverse().map(({ name, found }) =>
-    tableOf(
-      {
-        title: `Durable: the cost of a message ${name}`,
-        method: `From publish to the settled ack in one process, messages of 100 bytes, ${rounds} rounds of about ${count(roundTime)} ms: the time of a round for each of its messages. ${turns}`,
-        unit: 'µs a message',
-      },
-      new Map([...found].map(([who, rates]) => [who, rates.map(({ settled }) => 1e6 / settled)])),
-    ),
-  );
-  return compareWithFirst(last === undefined ? tables : [...tables, tableOfBoth(last, settings, turns)]);
+  const found = await measure(means, settings, conditions);
+  return compareWithFirst(conditions.map((condition, i) => condition.table(found[i] ?? new Map())));
 }
 
 /** Every round measures all conditions one after the other: the machine may not be as fast a minute later. */
-function measure(means: Means, { rounds }: DurableSettings, conditions: readonly Condition[]) {
+function measure(means: Means, { rounds }: DurableSettings, conditions: readonly Condition[]): Promise<Found[]> {
   return Stage.useAll(means, conditions.length, async (stages) => {
-    const results = conditions.map(({ name }) => ({ name, found: new Map<Entrant, readonly Rates[]>() }));
-    const seats: { found: Map<Entrant, readonly Rates[]>; entrant: Entrant; measure: () => Promise<Rates> }[] = [];
-    for (const [i, stage] of stages.entries()) {
-      const found = results[i]?.found ?? new Map();
+    const seats: { stage: Stage; entrant: Entrant; measure: () => Promise<Rates> }[] = [];
+    for (const [i, { prepare }] of conditions.entries()) {
+      const stage = stages[i] as Stage; // one for each
       for (const entrant of stage.present(entrants)) {
-        const contestant = await stage.contestant(entrant);
-        const measure = await conditions[i]?.prepare(contestant);
-        if (measure !== undefined) seats.push({ found, entrant, measure });
+        seats.push({ stage, entrant, measure: await prepare(await stage.contestant(entrant)) });
       }
     }
     // The conditions of one entrant follow each other, for they are compared.
     seats.sort((a, b) => entrants.indexOf(a.entrant) - entrants.indexOf(b.entrant));
     await alternate(seats, warmUps);
     const measured = await alternate(seats, rounds);
-    for (const [i, { found, entrant }] of seats.entries()) found.set(entrant, measured[i] ?? []);
-    return results;
+    return stages.map(
+      (stage) =>
+        new Map(seats.flatMap((seat, i) => (seat.stage === stage ? [[seat.entrant, measured[i] ?? []] as const] : []))),
+    );
   });
 }
 
-function beside({ roundTime, backlog, idle }: DurableSettings): Condition[] {
+function beside({ rounds, roundTime, backlog, idle }: DurableSettings): Condition[] {
   const condition = (name: string, put: (contestant: Contestant) => Promise<unknown>): Condition => ({
-    name,
     async prepare(contestant) {
       await put(contestant);
       await contestant.home.ask('consume');
@@ -88,6 +75,15 @@ function beside({ roundTime, backlog, idle }: DurableSettings): Condition[] {
         return { published: rate, settled: rate };
       };
     },
+    table: (found) =>
+      tableOf(
+        {
+          title: `Durable: the cost of a message ${name}`,
+          method: `From publish to the settled ack in one process, messages of 100 bytes, ${rounds} rounds of about ${count(roundTime)} ms: the time of a round for each of its messages. ${turns}`,
+          unit: 'µs a message',
+        },
+        new Map([...found].map(([who, rates]) => [who, rates.map(({ settled }) => 1e6 / settled)])),
+      ),
   });
   return [
     condition('with one empty mailbox', async () => undefined),
@@ -102,9 +98,9 @@ function beside({ roundTime, backlog, idle }: DurableSettings): Condition[] {
 }
 
 /** Publishing into a mailbox while a consumer works on what is in front. */
-function behind({ rounds, roundTime, backlog }: DurableSettings): Condition {
+function behind(settings: DurableSettings): Condition {
+  const { rounds, roundTime, backlog } = settings;
   return {
-    name: `behind ${count(backlog)} messages in the same mailbox`,
     async prepare(contestant) {
       await contestant.load(backlog);
       const question = {
@@ -117,14 +113,11 @@ function behind({ rounds, roundTime, backlog }: DurableSettings): Condition {
       };
       return async () => (await contestant.home.ask('window', question)) as Rates; // what the worker's method returns
     },
+    table: (found) => tableOfBoth(found, settings),
   };
 }
 
-function tableOfBoth(
-  { name, found }: { name: string; found: Found },
-  { rounds, roundTime, backlog }: DurableSettings,
-  turns: string,
-): Table {
+function tableOfBoth(found: Found, { rounds, roundTime, backlog }: DurableSettings): Table {
   const rowsOf = (part: 'published' | 'settled') =>
     new Map(
       [...found].map(([who, rates]) => [
@@ -138,7 +131,7 @@ function tableOfBoth(
   const published = rowsOf('published');
   const settled = rowsOf('settled');
   return {
-    title: `Durable: ${name}`,
+    title: `Durable: behind ${count(backlog)} messages in the same mailbox`,
     method: `The mailbox is filled first; then, for at most ${count(roundTime)} ms a round, and never so long that more than half of the ${count(backlog)} goes in all ${rounds} rounds, a consumer drains it while 256 publishes are in flight. Both rates; between the rounds the consumer is detached. ${turns}`,
     unit: 'messages/s',
     rows: [...published.values(), ...settled.values()],
