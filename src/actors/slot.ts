@@ -1,5 +1,5 @@
 import type { Message } from '../core/message.ts';
-import type { Entry, Segment } from '../storage/window.ts';
+import type { Entry, Segment } from '../storage/loaded.ts';
 import type { History } from './delivery.ts';
 import type { MailboxConsumer } from './mailbox-consumer.ts';
 

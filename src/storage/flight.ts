@@ -1,8 +1,8 @@
 import type { Message } from '../core/message.ts';
 import type { Batch, Commitment } from './commits.ts';
+import type { Segment } from './loaded.ts';
 import { segmentKey } from './recovery.ts';
 import { packSegment, segmentBytes, segmentMessages } from './segment.ts';
-import type { Segment } from './window.ts';
 
 const nobody: Commitment[] = [];
 const nothing: Segment[] = [];

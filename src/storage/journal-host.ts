@@ -3,8 +3,8 @@ import type { BusError } from '../core/errors.ts';
 import type { Message } from '../core/message.ts';
 import type { Batch } from './commits.ts';
 import type { JournalState } from './journal-state.ts';
+import type { Segment } from './loaded.ts';
 import type { Gap } from './recovery.ts';
-import type { Segment } from './window.ts';
 
 /** What a journal needs of its owner. */
 export interface JournalHost {

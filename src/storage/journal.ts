@@ -5,10 +5,11 @@ import { Flight } from './flight.ts';
 import { giveIds, type RecentIds, readIds } from './ids.ts';
 import type { JournalHost } from './journal-host.ts';
 import { type JournalState, type Partial, packState } from './journal-state.ts';
+import type { Entry, Segment } from './loaded.ts';
 import { type Gap, type Recovered, readBehind, recover, segmentKey, stateKey } from './recovery.ts';
 import type { SegmentHead, SegmentRecord } from './segment.ts';
 import { Stubs } from './stubs.ts';
-import { type Entry, type Segment, Window, type WindowHost } from './window.ts';
+import { Window, type WindowHost } from './window.ts';
 
 /** How many segments are written before the state is written once more, so that opening has no more than these to read. */
 const stateEvery = 64;
@@ -332,7 +333,7 @@ export class Journal implements Participant, WindowHost {
     for (const { messages, emptied, wroteState } of lost) {
       this.#stateDirty ||= wroteState;
       for (const segment of emptied) {
-        segment.emptied = false;
+        if (segment.emptied) this.#window.restore(segment);
         this.#next.clear(segment);
       }
       this.#waiting -= messages.length;
@@ -366,7 +367,7 @@ export class Journal implements Participant, WindowHost {
 
   #writeEmptied(batch: Batch, emptied: readonly Segment[]): void {
     for (const segment of emptied) {
-      segment.emptied = true;
+      this.#window.clear(segment);
       if (this.#host.keepsIds) {
         this.#stubs.write(batch, segment);
       } else {

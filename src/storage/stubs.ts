@@ -1,7 +1,7 @@
 import type { Batch } from './commits.ts';
+import type { Segment } from './loaded.ts';
 import { type Stub, segmentKey } from './recovery.ts';
 import { packStub } from './segment.ts';
-import type { Segment } from './window.ts';
 
 /** How many stubs go at a time. */
 const atOnce = 64;

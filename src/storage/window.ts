@@ -3,30 +3,11 @@ import type { Message } from '../core/message.ts';
 import type { Commits } from './commits.ts';
 import { type Amount, GoneRuns } from './gone.ts';
 import type { Gone, Partial } from './journal-state.ts';
+import { type Entry, Loaded, type Segment } from './loaded.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { keySequence } from './record.ts';
 import { type Gap, segmentKey, segmentsFrom } from './recovery.ts';
 import { readMessages, readSegment, type SegmentHead, type SegmentRecord } from './segment.ts';
-
-/** A segment of which some messages are in memory. */
-export interface Segment extends SegmentHead {
-  readonly ids: Uint8Array;
-  readonly watermarks: Uint8Array;
-  /** How many of its messages have not left, and the bytes of those. */
-  left: number;
-  leftBytes: number;
-  /** One bit a message that has left, as soon as one has. */
-  bits: Uint8Array | undefined;
-  /** Its stub has been written, or is about to be. */
-  emptied: boolean;
-}
-
-/** One message of a journal, in memory. */
-export interface Entry {
-  readonly message: Message;
-  readonly sequence: number;
-  readonly segment: Segment;
-}
 
 /** What a window needs of its journal and of the journal's owner. */
 export interface WindowHost {
@@ -67,12 +48,9 @@ const mostStruck = 10_000;
 /** The part of a journal that is in memory, from its beginning on; the rest is read when there is room. */
 export class Window {
   readonly #host: WindowHost;
-  /** From the head on; those that are empty already stand behind one that is not. */
-  #loaded: Segment[] = [];
+  readonly #loaded = new Loaded();
   /** From the cursor on. */
   readonly #ahead = new ReadAhead();
-  /** How many at the beginning of `#loaded` have been passed. */
-  #passed = 0;
   /** Known from opening, of segments that are not in memory yet. */
   readonly #gone: GoneRuns;
   readonly #partials: Map<number, Partial>;
@@ -81,8 +59,6 @@ export class Window {
   #end: number | undefined;
   #count = 0;
   #bytes = 0;
-  /** Of how many segments in memory some messages have left, and not all. */
-  #broken = 0;
   #paging = false;
   #closed = false;
   /** Why the next gap is one. */
@@ -106,7 +82,7 @@ export class Window {
 
   /** The sequence of the first message of the first segment that has any left. */
   get head(): number {
-    return this.#loaded[this.#passed]?.first ?? this.#cursor;
+    return this.#loaded.head?.first ?? this.#cursor;
   }
 
   get hasRoom(): boolean {
@@ -162,71 +138,42 @@ export class Window {
   }
 
   /** A message leaves. @returns whether its segment is empty now; undefined when it had left before. */
-  leave({ sequence, segment, message }: Entry): boolean | undefined {
-    const place = sequence - segment.first;
-    if (segment.count > 1) {
-      segment.bits ??= new Uint8Array((segment.count + 7) >> 3);
-      const byte = segment.bits[place >> 3] as number; // place < count
-      if ((byte & (1 << (place & 7))) !== 0) return undefined;
-      segment.bits[place >> 3] = byte | (1 << (place & 7));
-    } else if (segment.left === 0) {
-      return undefined;
-    }
-    if (segment.left === segment.count) this.#broken++;
-    segment.left--;
-    segment.leftBytes -= message.size;
+  leave(entry: Entry): boolean | undefined {
+    const empty = this.#loaded.leave(entry);
+    if (empty === undefined) return undefined;
     this.#count--;
-    this.#bytes -= message.size;
-    if (segment.left > 0) return false;
-    this.#broken--;
-    return true;
+    this.#bytes -= entry.message.size;
+    return empty;
+  }
+
+  /** The stub of an empty segment is about to be written. */
+  clear(segment: Segment): void {
+    this.#loaded.clear(segment);
+  }
+
+  /** It could not be written. */
+  restore(segment: Segment): void {
+    this.#loaded.restore(segment);
   }
 
   /** Moves the head past what is empty. @returns whether something empty stands behind the head. */
   pass(): boolean {
-    const loaded = this.#loaded;
-    while (this.#passed < loaded.length && loaded[this.#passed]?.emptied === true) this.#passed++;
-    if (this.#passed === loaded.length) {
-      if (this.#passed > 0) this.#loaded = [];
-      this.#passed = 0;
-      return false;
-    }
-    if (this.#passed > 64 && this.#passed > loaded.length / 2) {
-      this.#loaded = loaded.slice(this.#passed);
-      this.#passed = 0;
-    }
-    for (let i = this.#passed; i < this.#loaded.length; i++) if (this.#loaded[i]?.emptied === true) return true;
-    return false;
+    return this.#loaded.pass();
   }
 
   /** Whether of some segment in memory a part has left. */
   get broken(): boolean {
-    return this.#broken > 0;
+    return this.#loaded.broken;
   }
 
   /** Runs of messages that have left, behind the head. */
   gone(): Gone[] {
-    const gone: Gone[] = [];
-    for (const { first, count, bytes, emptied } of this.#behind()) {
-      if (!emptied) continue;
-      const last = gone[gone.length - 1];
-      if (last !== undefined && last.first + last.count === first) {
-        gone[gone.length - 1] = { first: last.first, count: last.count + count, bytes: last.bytes + bytes };
-      } else {
-        gone.push({ first, count, bytes });
-      }
-    }
-    return [...gone, ...this.#gone];
+    return [...this.#loaded.gone(), ...this.#gone];
   }
 
   /** Segments of which some messages have left. */
   partials(): Partial[] {
-    const partials: Partial[] = [];
-    for (const { first, count, bytes, bits, left, leftBytes, emptied } of this.#behind()) {
-      if (!emptied && bits !== undefined)
-        partials.push({ first, left: bits, count: count - left, bytes: bytes - leftBytes });
-    }
-    return [...partials, ...this.#partials.values()];
+    return [...this.#loaded.partials(), ...this.#partials.values()];
   }
 
   /** Reads on, when there is little left and more to read. */
@@ -255,12 +202,8 @@ export class Window {
     return ready <= 0 || (ready < Math.max(least.messages, messages * least.part) && this.#bytes < bytes * mostBytes);
   }
 
-  *#behind(): Generator<Segment> {
-    for (let i = this.#passed; i < this.#loaded.length; i++) yield this.#loaded[i] as Segment; // i < length
-  }
-
   #takeIn(segment: Segment, messages: readonly Message[]): void {
-    this.#loaded.push(segment);
+    this.#loaded.add(segment);
     this.#cursor = segment.first + segment.count;
     this.#end = segment.bytesBefore + segment.bytes;
     const { bits } = segment;
@@ -326,7 +269,6 @@ export class Window {
         bits: partial?.left.slice(),
         emptied: false,
       };
-      if (segment.left > 0 && segment.left < count) this.#broken++;
       const empty = segment.left === 0; // one that becomes so as it is taken in is told by leave()
       this.#takeIn(segment, messages);
       if (empty) this.#host.emptied(segment);
@@ -345,7 +287,7 @@ export class Window {
     this.#gone.take(first, first + count, bytes);
     this.#end = record.bytesBefore + bytes;
     this.#cursor = first + count;
-    this.#loaded.push({ ...headOf(record), left: 0, leftBytes: 0, bits: undefined, emptied: true });
+    this.#loaded.add({ ...headOf(record), left: 0, leftBytes: 0, bits: undefined, emptied: true });
   }
 
   /** Messages are not where they should be: tells so, unless they had left before, and goes on behind them. */
@@ -359,7 +301,7 @@ export class Window {
     this.#end = end;
     this.#problem = undefined;
     // The state goes on to say that nothing is left of them, or they would be told again at the next start.
-    this.#loaded.push({ ...nowhere, first: from, count: to - from, bytes: whole });
+    this.#loaded.add({ ...nowhere, first: from, count: to - from, bytes: whole });
     if (count === 0 && reason === undefined) return;
     this.#host.gap({ from, to: to - 1, count, bytes: whole - left.bytes, reason: reason ?? 'they are missing' });
   }

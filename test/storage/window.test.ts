@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Message } from '../../src/core/message.ts';
 import type { Commits } from '../../src/storage/commits.ts';
+import type { Segment } from '../../src/storage/loaded.ts';
 import { MemoryStore } from '../../src/storage/memory.ts';
 import { segmentKey } from '../../src/storage/recovery.ts';
 import { packSegment, storedForm } from '../../src/storage/segment.ts';
-import { type Segment, Window } from '../../src/storage/window.ts';
+import { Window } from '../../src/storage/window.ts';
 
 const id = '00000000000000aa';
 

@@ -9,10 +9,10 @@ import { RecentIds } from '../../storage/ids.ts';
 import { Journal } from '../../storage/journal.ts';
 import type { JournalHost } from '../../storage/journal-host.ts';
 import { emptyState, type JournalState } from '../../storage/journal-state.ts';
+import type { Entry, Segment } from '../../storage/loaded.ts';
 import { packRecord, recordKind, unpackRecord } from '../../storage/record.ts';
 import { type Gap, type Recovered, stateKey } from '../../storage/recovery.ts';
 import { storedForm } from '../../storage/segment.ts';
-import type { Entry, Segment } from '../../storage/window.ts';
 import { outboxWindow } from './outbox.ts';
 
 /** One message of a spool, in memory. */
