@@ -9,9 +9,6 @@ import { Worker } from './harness/worker.ts';
 
 const file = new URL('./across-lib/worker.ts', import.meta.url);
 
-/** Rounds that do not count: after about a million messages all code has been optimised. */
-const warmUps = 3;
-
 /** Microseconds. */
 interface RoundTrips {
   readonly p50: number;
@@ -83,15 +80,15 @@ export async function run(options: Settings): Promise<Table[]> {
 async function throughput(pairs: readonly Pair[], options: Settings): Promise<Table[]> {
   const measure = async (kind: Kind, rounds: number) => {
     const contestants = pairs.map((pair) => ({ measure: () => pair.throughput(kind, options.sent) }));
-    await alternate(contestants, warmUps);
-    const [mailvan = [], nats = []] = await alternate(contestants, rounds);
+    await alternate(contestants, options.warmUps, options.patience);
+    const [mailvan = [], nats = []] = await alternate(contestants, rounds, options.patience);
     return [
       row('Mailvan, producer → leader', mailvan),
       row('NATS core, publisher → server → subscriber', nats),
     ] as const;
   };
   const bytes = await measure('bytes', options.rounds);
-  const objects = await measure('object', 5);
+  const objects = await measure('object', Math.min(5, options.rounds));
   return [
     {
       title: 'Across processes: sending without waiting',
@@ -113,8 +110,8 @@ async function throughput(pairs: readonly Pair[], options: Settings): Promise<Ta
 
 async function roundTrips(pairs: readonly Pair[], options: Settings): Promise<Table> {
   const contestants = pairs.map((pair) => ({ measure: () => pair.roundTrips(options.roundTrips) }));
-  await alternate(contestants, warmUps);
-  const [publish = [], request = [], echo = []] = await alternate(contestants, options.rounds);
+  await alternate(contestants, options.warmUps, options.patience);
+  const [publish = [], request = [], echo = []] = await alternate(contestants, options.rounds, options.patience);
   const mailvan = percentiles('Mailvan publish to its receipt', publish);
   const nats = percentiles('NATS request/reply', request);
   const bare = percentiles('bare TCP echo', echo);

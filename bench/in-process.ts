@@ -42,7 +42,10 @@ export async function run(options: Settings): Promise<Table[]> {
   ];
 }
 
-async function measure(names: readonly string[], { rounds, warmUp, roundTime }: Settings): Promise<number[][]> {
+async function measure(
+  names: readonly string[],
+  { rounds, warmUp, roundTime, patience }: Settings,
+): Promise<number[][]> {
   const workers = names.map((name) => Worker.start(file, [name]));
   try {
     const contestants = [];
@@ -50,7 +53,7 @@ async function measure(names: readonly string[], { rounds, warmUp, roundTime }: 
       const count = (await worker.ask('warmUp', { warmUp, roundTime })) as number; // what the worker's method returns
       contestants.push({ measure: async () => (await worker.ask('round', count)) as number });
     }
-    return await alternate(contestants, rounds);
+    return await alternate(contestants, rounds, patience);
   } finally {
     await Promise.all(workers.map((worker) => worker.stop()));
   }

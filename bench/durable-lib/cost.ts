@@ -45,7 +45,11 @@ export async function cost(means: Means, settings: DurableSettings): Promise<Tab
 }
 
 /** Every round measures all conditions one after the other: the machine may not be as fast a minute later. */
-function measure(means: Means, { rounds }: DurableSettings, conditions: readonly Condition[]): Promise<Found[]> {
+function measure(
+  means: Means,
+  { rounds, patience }: DurableSettings,
+  conditions: readonly Condition[],
+): Promise<Found[]> {
   return Stage.useAll(means, conditions.length, async (stages) => {
     const seats: { stage: Stage; entrant: Entrant; measure: () => Promise<Rates> }[] = [];
     for (const [i, { prepare }] of conditions.entries()) {
@@ -56,8 +60,8 @@ function measure(means: Means, { rounds }: DurableSettings, conditions: readonly
     }
     // The conditions of one entrant follow each other, for they are compared.
     seats.sort((a, b) => entrants.indexOf(a.entrant) - entrants.indexOf(b.entrant));
-    await alternate(seats, warmUps);
-    const measured = await alternate(seats, rounds);
+    await alternate(seats, warmUps, patience);
+    const measured = await alternate(seats, rounds, patience);
     return stages.map(
       (stage) =>
         new Map(seats.flatMap((seat, i) => (seat.stage === stage ? [[seat.entrant, measured[i] ?? []] as const] : []))),

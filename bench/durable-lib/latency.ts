@@ -23,7 +23,8 @@ interface Times {
 }
 
 /** One publish at a time, into a mailbox that only collects. */
-export async function latency(means: Means, { rounds, oneByOne }: DurableSettings): Promise<Table[]> {
+export async function latency(means: Means, settings: DurableSettings): Promise<Table[]> {
+  const { rounds, oneByOne } = settings;
   return Stage.use(means, async (stage) => {
     const found = await stage.alternate(
       [oursOs, jetstream, oursFsync, redis],
@@ -32,7 +33,8 @@ export async function latency(means: Means, { rounds, oneByOne }: DurableSetting
         const question = { count: oneByOne, size: 100, inFlight: 1, mailboxes: place.mailboxes };
         return async () => (await publisher.ask('oneByOne', question)) as Times; // what the worker's method returns
       },
-      { rounds, warmUps: 2 },
+      settings,
+      2,
     );
     const rowsOf = (part: keyof Times) =>
       new Map(

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Row, ratio, row, type Table } from '../harness/result.ts';
 import { alternate } from '../harness/rounds.ts';
-import { strict } from '../harness/settings.ts';
+import { type DurableSettings, strict } from '../harness/settings.ts';
 import { Worker } from '../harness/worker.ts';
 import { type Level, named } from './driver.ts';
 import { available } from './ours.ts';
@@ -143,13 +143,14 @@ export class Stage {
   async alternate<T>(
     entrants: readonly Entrant[],
     make: (entrant: Entrant) => Promise<() => Promise<T>>,
-    { rounds, warmUps }: { rounds: number; warmUps: number },
+    { rounds, patience }: DurableSettings,
+    warmUps: number,
   ): Promise<Map<Entrant, T[]>> {
     const present = this.present(entrants);
     const contestants: { measure: () => Promise<T> }[] = [];
     for (const entrant of present) contestants.push({ measure: await make(entrant) });
-    await alternate(contestants, warmUps);
-    const measured = await alternate(contestants, rounds);
+    await alternate(contestants, warmUps, patience);
+    const measured = await alternate(contestants, rounds, patience);
     return new Map(present.map((entrant, i) => [entrant, measured[i] ?? []]));
   }
 }

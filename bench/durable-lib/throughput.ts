@@ -17,7 +17,8 @@ const entrants = [oursOs, jetstream, oursFsync, redis];
 const all = [oursOs, jetstream, jetstreamApi, oursFsync, redis];
 
 /** From publish to the settled ack: in one process, in two, and with many mailboxes in turn. */
-export async function throughput(means: Means, { rounds, roundTime }: DurableSettings): Promise<Table[]> {
+export async function throughput(means: Means, settings: DurableSettings): Promise<Table[]> {
+  const { rounds, roundTime } = settings;
   const measure = (who: typeof entrants, shape: { mailboxes?: number; linked?: boolean }) =>
     Stage.use(means, (stage) =>
       stage.alternate(
@@ -27,7 +28,8 @@ export async function throughput(means: Means, { rounds, roundTime }: DurableSet
           await contestant.home.ask('consume');
           return () => contestant.rate(roundTime);
         },
-        { rounds, warmUps: 2 },
+        settings,
+        2,
       ),
     );
   const unit = 'messages/s';

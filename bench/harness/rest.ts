@@ -2,21 +2,20 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const step = 50; // milliseconds
-const patience = 3_000;
-/** The part of the processors that may be busy. */
-const most = 0.1;
+/** At rest: no more than this part of the processors is busy. */
+const idle = 0.1;
 
 /**
- * Waits until the machine is at rest, for a few seconds at most: what took part in the round before may still be tidying
+ * Waits until the machine is at rest, for so many milliseconds at most: what took part in the round before may still be tidying
  * up, a server its files or a store its tables, and would take it out of somebody else's round. Where there is no
  * `/proc/stat` it only waits for a moment.
  */
-export async function rest(): Promise<void> {
-  const end = performance.now() + patience;
+export async function rest(most: number): Promise<void> {
+  const end = performance.now() + most;
   for (let before = await read(); performance.now() < end; ) {
     await sleep(step);
     const now = await read();
-    if (now.busy - before.busy <= most * (now.all - before.all)) return;
+    if (now.busy - before.busy <= idle * (now.all - before.all)) return;
     before = now;
   }
 }
