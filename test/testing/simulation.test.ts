@@ -340,7 +340,7 @@ const bugs: readonly { promise: string; bug: Bug; finds: RegExp; faults?: readon
     },
     finds: /^9: /,
     faults: ['crash'],
-    from: 24,
+    from: 26,
   },
   {
     promise: '10: a spool that forgets',
@@ -353,20 +353,19 @@ const bugs: readonly { promise: string; bug: Bug; finds: RegExp; faults?: readon
     }),
     finds: /^(1: lost|2: lost|5: handled)/,
     faults: ['cut', 'crash'],
-    from: 57,
+    from: 2,
   },
   {
     promise: 'a singleton that goes on although it has not heard the leader',
     bug: instead(Hosting, 'yield', () => () => undefined),
     finds: /^singleton: /,
     faults: ['cut', 'cut-one-way'],
-    from: 19,
   },
   {
     promise: 'a leader that does not take back what was given up',
     bug: instead(Placements, 'revoke', () => () => undefined),
     finds: /^spawn: .* was refused, and is there/,
-    from: 236,
+    from: 9,
   },
 ];
 
