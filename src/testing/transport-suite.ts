@@ -154,7 +154,7 @@ function closingTests(check: Check): void {
         const [client, server] = await world.pair();
         const [mine, other] = who === 'writer' ? [client, server] : [server, client];
         const reason = new Error('enough');
-        client.connection.write(pattern(33_554_432));
+        client.connection.write(Buffer.alloc(33_554_432));
         await server.received(1);
         mine.connection.destroy(reason);
         assert.equal(await mine.closed, reason);
@@ -169,7 +169,7 @@ function closingTests(check: Check): void {
     const [patient] = await world.pair({ openServer: false });
     const [hasty] = await world.pair({ openServer: false });
     for (const { connection } of [patient, hasty]) {
-      connection.write(pattern(33_554_432));
+      connection.write(Buffer.alloc(33_554_432));
       connection.close();
     }
     const reason = new Error('no time');
