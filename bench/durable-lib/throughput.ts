@@ -60,7 +60,7 @@ export async function throughput(means: Means, settings: DurableSettings): Promi
         unit,
       },
       await measure({ mailboxes: inFlight }),
-      { 'Mailvan os : JetStream, js.publish()': 3 },
+      { 'Mailvan os : JetStream': 3 },
       `, ${inFlight} mailboxes in turn`,
     ),
   ];

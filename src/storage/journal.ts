@@ -286,7 +286,7 @@ export class Journal implements Participant, WindowHost {
       const cleaned = this.#stubs.clean(batch, this.#window.head, this.ids.since, this.#waiting === 0);
       this.#stateDirty ||= cleaned;
     }
-    if (this.#parted && this.#window.broken) this.#stateDirty = true;
+    if (this.#parted && this.#window.loaded.broken) this.#stateDirty = true;
     this.#parted = false;
     if (this.#stateDirty || this.#sinceState >= stateEvery) {
       this.#stateDirty = false;
@@ -333,7 +333,7 @@ export class Journal implements Participant, WindowHost {
     for (const { messages, emptied, wroteState } of lost) {
       this.#stateDirty ||= wroteState;
       for (const segment of emptied) {
-        if (segment.emptied) this.#window.restore(segment);
+        if (segment.emptied) this.#window.loaded.restore(segment);
         this.#next.clear(segment);
       }
       this.#waiting -= messages.length;
@@ -367,7 +367,7 @@ export class Journal implements Participant, WindowHost {
 
   #writeEmptied(batch: Batch, emptied: readonly Segment[]): void {
     for (const segment of emptied) {
-      this.#window.clear(segment);
+      this.#window.loaded.clear(segment);
       if (this.#host.keepsIds) {
         this.#stubs.write(batch, segment);
       } else {
@@ -376,7 +376,7 @@ export class Journal implements Participant, WindowHost {
       }
     }
     // Stubs at the beginning explain themselves; one behind a segment that has messages left is told in the state.
-    if (this.#window.pass()) this.#stateDirty = true;
+    if (this.#window.loaded.pass()) this.#stateDirty = true;
   }
 
   #state(flight: Flight): JournalState {

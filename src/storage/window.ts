@@ -48,7 +48,8 @@ const mostStruck = 10_000;
 /** The part of a journal that is in memory, from its beginning on; the rest is read when there is room. */
 export class Window {
   readonly #host: WindowHost;
-  readonly #loaded = new Loaded();
+  /** What is in memory. */
+  readonly loaded = new Loaded();
   /** From the cursor on. */
   readonly #ahead = new ReadAhead();
   /** Known from opening, of segments that are not in memory yet. */
@@ -82,7 +83,7 @@ export class Window {
 
   /** The sequence of the first message of the first segment that has any left. */
   get head(): number {
-    return this.#loaded.head?.first ?? this.#cursor;
+    return this.loaded.head?.first ?? this.#cursor;
   }
 
   get hasRoom(): boolean {
@@ -139,41 +140,21 @@ export class Window {
 
   /** A message leaves. @returns whether its segment is empty now; undefined when it had left before. */
   leave(entry: Entry): boolean | undefined {
-    const empty = this.#loaded.leave(entry);
+    const empty = this.loaded.leave(entry);
     if (empty === undefined) return undefined;
     this.#count--;
     this.#bytes -= entry.message.size;
     return empty;
   }
 
-  /** The stub of an empty segment is about to be written. */
-  clear(segment: Segment): void {
-    this.#loaded.clear(segment);
-  }
-
-  /** It could not be written. */
-  restore(segment: Segment): void {
-    this.#loaded.restore(segment);
-  }
-
-  /** Moves the head past what is empty. @returns whether something empty stands behind the head. */
-  pass(): boolean {
-    return this.#loaded.pass();
-  }
-
-  /** Whether of some segment in memory a part has left. */
-  get broken(): boolean {
-    return this.#loaded.broken;
-  }
-
   /** Runs of messages that have left, behind the head. */
   gone(): Gone[] {
-    return [...this.#loaded.gone(), ...this.#gone];
+    return [...this.loaded.gone(), ...this.#gone];
   }
 
   /** Segments of which some messages have left. */
   partials(): Partial[] {
-    return [...this.#loaded.partials(), ...this.#partials.values()];
+    return [...this.loaded.partials(), ...this.#partials.values()];
   }
 
   /** Reads on, when there is little left and more to read. */
@@ -203,7 +184,7 @@ export class Window {
   }
 
   #takeIn(segment: Segment, messages: readonly Message[]): void {
-    this.#loaded.add(segment);
+    this.loaded.add(segment);
     this.#cursor = segment.first + segment.count;
     this.#end = segment.bytesBefore + segment.bytes;
     const { bits } = segment;
@@ -287,7 +268,7 @@ export class Window {
     this.#gone.take(first, first + count, bytes);
     this.#end = record.bytesBefore + bytes;
     this.#cursor = first + count;
-    this.#loaded.add({ ...headOf(record), left: 0, leftBytes: 0, bits: undefined, emptied: true });
+    this.loaded.add({ ...headOf(record), left: 0, leftBytes: 0, bits: undefined, emptied: true });
   }
 
   /** Messages are not where they should be: tells so, unless they had left before, and goes on behind them. */
@@ -301,7 +282,7 @@ export class Window {
     this.#end = end;
     this.#problem = undefined;
     // The state goes on to say that nothing is left of them, or they would be told again at the next start.
-    this.#loaded.add({ ...nowhere, first: from, count: to - from, bytes: whole });
+    this.loaded.add({ ...nowhere, first: from, count: to - from, bytes: whole });
     if (count === 0 && reason === undefined) return;
     this.#host.gap({ from, to: to - 1, count, bytes: whole - left.bytes, reason: reason ?? 'they are missing' });
   }
