@@ -43,15 +43,15 @@ export class DeliveryQueue {
   readonly #host: DeliveryQueueHost;
   readonly #lanes = new Lanes<Slot>();
   readonly #arrived = new Ring<Slot>();
-  /** Before those: retries that are due, messages whose key became free, and what came back. */
-  readonly #first = new Ring<Slot>();
-  /** Before those: the note of their start is written. */
-  readonly #noted = new Ring<Slot>();
+  /** Before those: retries that are due, messages whose key became free, and what came back. Undefined until there is one. */
+  #first: Ring<Slot> | undefined;
+  /** Before those: the note of their start is written. Undefined when there is none. */
+  #noted: Ring<Slot> | undefined;
   /** With the next commit, and with the one under way, the notes of these are written. */
   #noting: readonly Slot[] = nobody;
   #notes: readonly Slot[] = nobody;
-  /** How many of a key have left since the last commit, and those that have to wait for the next. */
-  readonly #chains = new Map<string, number>();
+  /** How many of a key have left since the last commit, if any has, and those that have to wait for the next. */
+  #chains: Map<string, number> | undefined;
   #chained: Slot[] = [];
   #wanted = 0;
   #last = 0;
@@ -63,7 +63,11 @@ export class DeliveryQueue {
 
   /** Whether `take` may have something. */
   get hasMore(): boolean {
-    return this.#noted.size > 0 || this.#first.size > 0 || (this.#arrived.size > 0 && !this.#lanes.full);
+    return (
+      this.#noted !== undefined ||
+      (this.#first !== undefined && this.#first.size > 0) ||
+      (this.#arrived.size > 0 && !this.#lanes.full)
+    );
   }
 
   /** How many wait behind their key. */
@@ -83,8 +87,9 @@ export class DeliveryQueue {
    * @param fresh rather one that has arrived than one that has come back.
    */
   take(consumer: MailboxConsumer, most = Number.POSITIVE_INFINITY, fresh = false): Slot | undefined {
-    if (this.#noted.size > 0) {
+    if (this.#noted !== undefined) {
       const slot = shift(this.#noted);
+      if (this.#noted.size === 0) this.#noted = undefined;
       if (slot !== undefined) return slot;
     }
     // While a note is being written, nothing else overtakes what it is about.
@@ -93,8 +98,8 @@ export class DeliveryQueue {
       const slot = this.#takeArrived(consumer);
       if (slot !== undefined || this.#noting.length > 0) return slot;
     }
-    if (this.#first.size > 0) {
-      const slot = this.#takeFirst(consumer, most);
+    if (this.#first !== undefined && this.#first.size > 0) {
+      const slot = this.#takeFirst(this.#first, consumer, most);
       if (slot !== undefined || this.#noting.length > 0) return slot;
     }
     return fresh ? undefined : this.#takeArrived(consumer);
@@ -115,17 +120,17 @@ export class DeliveryQueue {
   /** A message that was parked is due. */
   due(slot: Slot): void {
     // One that is due for the first time takes its place among those of its key; a retry has held it all the time.
-    if (slot.holds || this.#enter(slot)) this.#first.push(slot);
+    if (slot.holds || this.#enter(slot)) this.#before.push(slot);
   }
 
   /** A message comes back in its place. */
   back(slot: Slot): void {
-    this.#first.unshift(slot);
+    this.#before.unshift(slot);
   }
 
   /** A message comes back, behind those that have come back before. */
   behind(slot: Slot): void {
-    this.#first.push(slot);
+    this.#before.push(slot);
   }
 
   /** A message has left. @returns whether the next of its key may run now. */
@@ -133,13 +138,14 @@ export class DeliveryQueue {
     const { key } = slot.message;
     if (key === undefined || !slot.holds) return false;
     slot.holds = false;
+    this.#chains ??= new Map();
     const chain = (this.#chains.get(key) ?? 0) + 1;
     this.#chains.set(key, chain);
     let next = this.#lanes.leave(key);
     while (next?.gone === true) next = this.#lanes.leave(key);
     if (next === undefined) return false;
     next.holds = true;
-    if (chain < longestChain) this.#first.push(next);
+    if (chain < longestChain) this.#before.push(next);
     else this.#chained.push(next);
     return chain < longestChain;
   }
@@ -149,9 +155,14 @@ export class DeliveryQueue {
     return shift(this.#arrived) ?? this.#lanes.dropHeld() ?? shift(this.#first) ?? this.#chained.pop();
   }
 
+  get #before(): Ring<Slot> {
+    this.#first ??= new Ring();
+    return this.#first;
+  }
+
   /** What is waiting, in the order in which it would be handed out. */
   *[Symbol.iterator](): Generator<Slot> {
-    for (const ring of [this.#noted, this.#first, this.#chained, this.#arrived])
+    for (const ring of [this.#noted ?? nobody, this.#first ?? nobody, this.#chained, this.#arrived])
       for (const slot of ring) if (!slot.gone) yield slot;
     for (const slot of this.#lanes) if (!slot.gone) yield slot;
   }
@@ -164,8 +175,8 @@ export class DeliveryQueue {
   /** Whether a consumer that asks gets a message now, or when what is under way has been written. */
   promises({ suspects }: MailboxConsumer, stays: (slot: Slot) => boolean): boolean {
     if (this.#noting.length > 0 || this.#notes.length > 0 || this.#chained.length > 0) return true;
-    for (const slot of this.#noted) if (!slot.gone) return true;
-    for (const slot of this.#first) if (!slot.gone && stays(slot)) return suspects === 0 || !slot.suspect;
+    for (const slot of this.#noted ?? nobody) if (!slot.gone) return true;
+    for (const slot of this.#first ?? nobody) if (!slot.gone && stays(slot)) return suspects === 0 || !slot.suspect;
     if (this.#lanes.full) return false;
     for (const slot of this.#arrived) if (!slot.gone && stays(slot)) return suspects === 0 || !slot.suspect;
     return false;
@@ -188,13 +199,17 @@ export class DeliveryQueue {
   }
 
   committed(): void {
-    if (this.#chains.size > 0) this.#chains.clear();
+    this.#chains = undefined;
     if (this.#chained.length > 0) {
-      for (const slot of this.#chained) this.#first.push(slot);
+      for (const slot of this.#chained) this.#before.push(slot);
       this.#chained = [];
     }
     if (this.#notes.length === 0) return;
-    for (const slot of this.#notes) if (!slot.gone) this.#noted.push(slot);
+    for (const slot of this.#notes) {
+      if (slot.gone) continue;
+      this.#noted ??= new Ring();
+      this.#noted.push(slot);
+    }
     this.#notes = nobody;
   }
 
@@ -203,22 +218,22 @@ export class DeliveryQueue {
     this.#notes = nobody;
   }
 
-  #takeFirst(consumer: MailboxConsumer, most: number): Slot | undefined {
+  #takeFirst(first: Ring<Slot>, consumer: MailboxConsumer, most: number): Slot | undefined {
     const noting: Slot[] = [];
     for (let room = Math.min(most, consumer.credit - consumer.held); room > 0; ) {
-      const slot = this.#first.peek();
+      const slot = first.peek();
       if (slot === undefined) break;
       if (slot.gone || this.#host.expire(slot)) {
-        this.#first.shift();
+        first.shift();
         continue;
       }
       const { suspect } = slot;
       if (!suspect && slot.parked === undefined) {
         if (noting.length > 0) break;
-        return this.#first.shift();
+        return first.shift();
       }
       if (suspect && (consumer.suspects > 0 || noting.length > 0)) break;
-      this.#first.shift();
+      first.shift();
       noting.push(slot);
       room--;
       if (suspect) break;
@@ -261,13 +276,14 @@ export class DeliveryQueue {
     const { key } = slot.message;
     if (key === undefined) return true;
     slot.holds = this.#lanes.enter(slot, key);
-    if (!slot.holds || (this.#chains.get(key) ?? 0) < longestChain) return slot.holds;
+    if (!slot.holds || (this.#chains?.get(key) ?? 0) < longestChain) return slot.holds;
     this.#chained.push(slot);
     return false;
   }
 }
 
-function shift(ring: Ring<Slot>): Slot | undefined {
+function shift(ring: Ring<Slot> | undefined): Slot | undefined {
+  if (ring === undefined) return undefined;
   for (let slot = ring.shift(); slot !== undefined; slot = ring.shift()) if (!slot.gone) return slot;
   return undefined;
 }

@@ -30,16 +30,13 @@ interface Condemned {
 /** Moves messages of a durable mailbox to the dead letters. While those are full, it keeps them, and nothing is handed out. */
 export class DurableBurial {
   readonly #host: DurableBurialHost;
+  /** Whether some wait for room among the dead letters. A field, because it is asked for each message. */
+  blocked = false;
   #condemned: Condemned[] = [];
   #stopWaiting: (() => void) | undefined;
 
   constructor(host: DurableBurialHost) {
     this.#host = host;
-  }
-
-  /** Whether some wait for room among the dead letters. */
-  get blocked(): boolean {
-    return this.#condemned.length > 0;
   }
 
   /** Those that wait for room among the dead letters. */
@@ -58,6 +55,7 @@ export class DurableBurial {
         options.events.emit({ type: 'subscription.paused', subscription: name, reason: why });
       }
       this.#condemned.push({ slot, reason, error });
+      this.blocked = true;
       return;
     }
     tally.dead++;
@@ -89,7 +87,8 @@ export class DurableBurial {
   /** Some of those that wait may have left. */
   sift(): void {
     this.#condemned = this.#condemned.filter(({ slot }) => !slot.gone);
-    if (this.#condemned.length === 0) this.close();
+    this.blocked = this.#condemned.length > 0;
+    if (!this.blocked) this.close();
   }
 
   /** Waits for room no longer. */
@@ -101,7 +100,8 @@ export class DurableBurial {
   readonly #again = (): void => {
     const condemned = this.#condemned;
     this.#condemned = [];
+    this.blocked = false;
     for (const { slot, reason, error } of condemned) if (!slot.gone) this.bury(slot, reason, error);
-    if (this.#condemned.length === 0) this.#host.resumed();
+    if (!this.blocked) this.#host.resumed();
   };
 }

@@ -6,8 +6,8 @@ const longestMark = 4096;
 
 /** The consumers of a durable mailbox, and which messages are out with whom. */
 export class Holdings {
-  /** Who was given a message last stands last: the others are asked first. */
-  readonly #consumers = new Set<MailboxConsumer>();
+  /** Who was given a message last stands last: the others are asked first. Mostly there is one. */
+  readonly #consumers: MailboxConsumer[] = [];
   /** Those that are out, in a linked list: a map costs a tenth of what a message costs in all. */
   #first: Slot | undefined;
   #last: Slot | undefined;
@@ -15,7 +15,7 @@ export class Holdings {
 
   /** How many consumers there are. */
   get consumers(): number {
-    return this.#consumers.size;
+    return this.#consumers.length;
   }
 
   /** Who they are. */
@@ -41,12 +41,13 @@ export class Holdings {
   }
 
   attach(consumer: MailboxConsumer): void {
-    this.#consumers.add(consumer);
+    if (!this.#consumers.includes(consumer)) this.#consumers.push(consumer);
   }
 
   /** A consumer is gone. @returns what it holds, the last first. */
   detach(consumer: MailboxConsumer): Slot[] {
-    this.#consumers.delete(consumer);
+    const place = this.#consumers.indexOf(consumer);
+    if (place >= 0) this.#consumers.splice(place, 1);
     const held = [...this].filter(({ holder }) => holder === consumer);
     return held.sort((a, b) => b.sequence - a.sequence);
   }
@@ -65,7 +66,7 @@ export class Holdings {
     else this.#last.outAfter = slot;
     this.#last = slot;
     this.#size++;
-    if (this.#consumers.size > 1 && this.#consumers.delete(consumer)) this.#consumers.add(consumer);
+    if (this.#consumers.length > 1) this.#rotate(consumer);
   }
 
   /** It is not out any more, and not settled. @returns whether it was out. */
@@ -86,7 +87,9 @@ export class Holdings {
 
   /** There may be something to take. */
   ready(): void {
-    for (const consumer of this.#consumers) if (consumer.held < consumer.credit) consumer.ready();
+    // They may be given something at once, which changes their order.
+    const consumers = this.#consumers.length > 1 ? [...this.#consumers] : this.#consumers;
+    for (const consumer of consumers) if (consumer.held < consumer.credit) consumer.ready();
   }
 
   /** The mailbox is removed. */
@@ -113,6 +116,13 @@ export class Holdings {
       consumer.settling += consumer.flying;
       consumer.flying = 0;
     }
+  }
+
+  #rotate(consumer: MailboxConsumer): void {
+    const place = this.#consumers.indexOf(consumer);
+    if (place < 0) return;
+    this.#consumers.splice(place, 1);
+    this.#consumers.push(consumer);
   }
 
   #remove(slot: Slot): MailboxConsumer | undefined {

@@ -80,7 +80,7 @@ export class Intake implements RoomHost {
     number: number,
     again: boolean,
   ): Offered {
-    const { clock, journal, tally, closed } = this.#host;
+    const { journal, tally, closed } = this.#host;
     if (closed) return 'closed';
     const message = storedForm(given);
     const { size } = message;
@@ -93,8 +93,7 @@ export class Intake implements RoomHost {
       if (commitment !== undefined) journal.whenCommitted(commitment);
       return 'accepted';
     }
-    const now = clock.now();
-    if (!this.#filters.admits(size, now, this.#admitted === 0 ? undefined : this.#admitted)) {
+    if (!this.#admits(size)) {
       tally.filtered++;
       return 'filtered';
     }
@@ -102,12 +101,12 @@ export class Intake implements RoomHost {
       const outcome = this.#overflow(size);
       if (outcome !== undefined) return outcome;
     }
-    this.#enter(message, commitment, now, origin, number);
+    this.#enter(message, commitment, origin, number);
     return 'accepted';
   }
 
   force(given: Message, commitment: Commitment | undefined, origin: string | undefined, number: number): void {
-    this.#enter(storedForm(given), commitment, this.#host.clock.now(), origin, number);
+    this.#enter(storedForm(given), commitment, origin, number);
   }
 
   wait(waiter: RoomWaiter): boolean {
@@ -142,14 +141,13 @@ export class Intake implements RoomHost {
     this.#waiters.close();
   }
 
-  #enter(
-    message: Message,
-    commitment: Commitment | undefined,
-    now: number,
-    origin: string | undefined,
-    number: number,
-  ): void {
-    if (this.#host.policy.filters.length > 0) this.#admitted = now;
+  #admits(size: number): boolean {
+    if (this.#host.policy.filters.length === 0) return true;
+    return this.#filters.admits(size, this.#host.clock.now(), this.#admitted === 0 ? undefined : this.#admitted);
+  }
+
+  #enter(message: Message, commitment: Commitment | undefined, origin: string | undefined, number: number): void {
+    if (this.#host.policy.filters.length > 0) this.#admitted = this.#host.clock.now();
     this.#host.journal.append(message, commitment, origin, number);
   }
 

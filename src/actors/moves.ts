@@ -1,27 +1,29 @@
 import type { Batch } from '../storage/commits.ts';
 
+type Records = Map<string, Uint8Array | undefined>;
+
 /** Point records to be written with the next commit: kept until they are, so that a commit that failed loses none. */
 export class Moves {
-  #waiting = new Map<string, Uint8Array | undefined>();
-  #flying = new Map<string, Uint8Array | undefined>();
+  /** Undefined when empty: every commit asks every mailbox, and most have none. */
+  #waiting: Records | undefined;
+  #flying: Records | undefined;
 
   get empty(): boolean {
-    return this.#waiting.size === 0 && this.#flying.size === 0;
+    return this.#waiting === undefined && this.#flying === undefined;
   }
 
   put(key: string, value: Uint8Array): void {
-    this.#waiting.set(key, value);
+    this.#add(key, value);
   }
 
   del(key: string): void {
-    this.#waiting.set(key, undefined);
+    this.#add(key, undefined);
   }
 
   collect(batch: Batch): void {
-    if (this.#waiting.size === 0) return;
     const moves = this.#waiting;
-    this.#waiting = this.#flying;
-    this.#waiting.clear();
+    if (moves === undefined) return;
+    this.#waiting = undefined;
     this.#flying = moves;
     for (const [key, value] of moves) {
       if (value === undefined) batch.del(key);
@@ -30,11 +32,18 @@ export class Moves {
   }
 
   committed(): void {
-    if (this.#flying.size > 0) this.#flying.clear();
+    this.#flying = undefined;
   }
 
   failed(): void {
-    for (const [key, value] of this.#flying) if (!this.#waiting.has(key)) this.#waiting.set(key, value);
-    this.#flying.clear();
+    const flying = this.#flying;
+    if (flying === undefined) return;
+    this.#flying = undefined;
+    for (const [key, value] of flying) if (this.#waiting?.has(key) !== true) this.#add(key, value);
+  }
+
+  #add(key: string, value: Uint8Array | undefined): void {
+    this.#waiting ??= new Map();
+    this.#waiting.set(key, value);
   }
 }

@@ -21,7 +21,8 @@ export interface RoomHost {
 /** Those who wait for room, in order; a Set, because those whose time is up leave from the middle. */
 export class RoomQueue {
   readonly #host: RoomHost;
-  readonly #waiters = new Set<RoomWaiter>();
+  /** Undefined when nobody waits: every publish asks. */
+  #waiters: Set<RoomWaiter> | undefined;
   #bytes = 0;
 
   constructor(host: RoomHost) {
@@ -29,7 +30,7 @@ export class RoomQueue {
   }
 
   get size(): number {
-    return this.#waiters.size;
+    return this.#waiters === undefined ? 0 : this.#waiters.size;
   }
 
   /**
@@ -39,34 +40,44 @@ export class RoomQueue {
    */
   wait(waiter: RoomWaiter): boolean {
     const { messages, bytes } = this.#host.limits;
-    const many = this.#waiters.size >= messages || (this.#waiters.size > 0 && this.#bytes + waiter.size > bytes);
+    const { size } = this;
+    const many = size >= messages || (size > 0 && this.#bytes + waiter.size > bytes);
     if (many && !waiter.distant) return false;
     this.#bytes += waiter.size;
+    this.#waiters ??= new Set();
     this.#waiters.add(waiter);
     return true;
   }
 
   /** Somebody waits no longer. */
   stopWaiting(waiter: RoomWaiter): void {
-    if (!this.#waiters.delete(waiter)) return;
-    this.#bytes -= waiter.size;
-    if (this.#waiters.size > 0) this.admit();
+    if (!this.#remove(waiter)) return;
+    if (this.#waiters !== undefined) this.admit();
   }
 
   /** There may be room for the first of them. */
   admit(): void {
-    for (const waiter of this.#waiters) {
-      if (waiter.distant ? !this.#host.roomy : !this.#host.fits(waiter.size)) return;
-      this.#waiters.delete(waiter);
-      this.#bytes -= waiter.size;
-      waiter.admit();
+    // The last of a set takes it along; somebody who is admitted may have somebody else wait.
+    while (this.#waiters !== undefined) {
+      for (const waiter of this.#waiters) {
+        if (waiter.distant ? !this.#host.roomy : !this.#host.fits(waiter.size)) return;
+        this.#remove(waiter);
+        waiter.admit();
+      }
     }
   }
 
   close(): void {
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
+    const waiters = this.#waiters;
+    this.#waiters = undefined;
     this.#bytes = 0;
-    for (const waiter of waiters) waiter.closed();
+    if (waiters !== undefined) for (const waiter of waiters) waiter.closed();
+  }
+
+  #remove(waiter: RoomWaiter): boolean {
+    if (this.#waiters?.delete(waiter) !== true) return false;
+    this.#bytes -= waiter.size;
+    if (this.#waiters.size === 0) this.#waiters = undefined;
+    return true;
   }
 }

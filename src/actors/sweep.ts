@@ -158,7 +158,15 @@ function sweepSegment(mailbox: SweepHost, sweep: Sweep, { record, messages }: Re
   const found: Slot[] = [];
   for (const [place, message] of messages.entries()) {
     if (left !== undefined && ((left[place >> 3] ?? 0) & (1 << (place & 7))) !== 0) continue;
-    const segment = { ...record, left: 0, leftBytes: 0, bits: undefined, emptied: false };
+    const segment = {
+      ...record,
+      key: '',
+      record: record.value,
+      left: 0,
+      leftBytes: 0,
+      bits: undefined,
+      emptied: false,
+    };
     const slot = new Slot(message, first + place, segment, 1, undefined, false);
     if (slot.sequence <= sweep.to && sweep.judge(slot, true) === slot) found.push(slot);
   }

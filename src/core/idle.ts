@@ -5,32 +5,36 @@ import { BusError } from './errors.ts';
 /** Those who wait until something has become idle, each with a time of its own. */
 export class IdleWaiters {
   readonly #clock: Clock;
-  readonly #waiting = new Set<Deferred<void>>();
+  /** Undefined when nobody waits. */
+  #waiting: Set<Deferred<void>> | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   get size(): number {
-    return this.#waiting.size;
+    return this.#waiting === undefined ? 0 : this.#waiting.size;
   }
 
   /** @param problem says, when the time is up, what was still going on. @throws {BusError} `TIMEOUT`. */
   async wait(timeout: number, problem: () => string): Promise<void> {
     const idle = deferred<void>();
+    this.#waiting ??= new Set();
     this.#waiting.add(idle);
     const timer = this.#clock.timer(timeout, () => idle.reject(new BusError('TIMEOUT', problem())));
     try {
       await idle.promise;
     } finally {
       timer.cancel();
-      this.#waiting.delete(idle);
+      this.#waiting?.delete(idle);
     }
   }
 
   /** It is idle now. */
   release(): void {
-    for (const idle of this.#waiting) idle.resolve();
-    this.#waiting.clear();
+    const waiting = this.#waiting;
+    if (waiting === undefined) return;
+    this.#waiting = undefined;
+    for (const idle of waiting) idle.resolve();
   }
 }

@@ -5,8 +5,14 @@ import type { Store, StoreOperation } from './store.ts';
 /** What is to be written in one go. */
 export class Batch {
   readonly operations: StoreOperation[] = [];
+  /** When it was put together, in milliseconds since the epoch. */
+  readonly time: number;
   /** Whether the medium must have it before anybody is told. */
   sync = false;
+
+  constructor(time: number) {
+    this.time = time;
+  }
 
   put(key: string, value: Uint8Array): void {
     this.operations.push({ type: 'put', key, value });
@@ -168,7 +174,7 @@ export class Commits {
       return;
     }
     this.#urgent = this.#yielded = false;
-    const batch = new Batch();
+    const batch = new Batch(this.#host.clock.now());
     this.#written = [...this.#dirty];
     this.#dirty.clear();
     this.#last = undefined;

@@ -1,11 +1,12 @@
 import type { Message } from '../core/message.ts';
 import type { Batch, Commitment } from './commits.ts';
 import type { Segment } from './loaded.ts';
-import { segmentKey } from './recovery.ts';
-import { packSegment, segmentBytes, segmentMessages } from './segment.ts';
+import { keyNumber } from './record.ts';
+import { keptBytes, packSegment, segmentBytes, segmentMessages } from './segment.ts';
 
 const nobody: Commitment[] = [];
 const nothing: Segment[] = [];
+const noMessages: Message[] = [];
 
 /** Where a journal ends, and what has been handed out of it. */
 export interface Place {
@@ -16,7 +17,7 @@ export interface Place {
 
 /** What gathers for one commit of a journal, and then what that commit writes. */
 export class Flight {
-  readonly messages: Message[] = [];
+  messages = noMessages;
   /** Of messages whose ids are of their publishers' choice. */
   ids: Set<string> | undefined = undefined;
   /** Of messages that are numbered: the last one, and those before it where there are several. */
@@ -41,7 +42,9 @@ export class Flight {
   }
 
   add(message: Message): void {
-    this.messages.push(message);
+    // Made for one, an array has room for one: pushed to, an empty one gets room for 17.
+    if (this.messages === noMessages) this.messages = [message];
+    else this.messages.push(message);
     if (message.number !== 0) {
       if (message.origin === this.#origin) return;
       if (this.#origin !== '') {
@@ -98,10 +101,11 @@ export class Flight {
     else this.emptied.push(segment);
   }
 
-  /** Packs the messages into segments, which follow upon what is there. */
-  write(batch: Batch, id: string, { tail, total, mark }: Place, time: number): void {
+  /** Packs the messages into segments, which follow upon what is there. @param prefix what their keys begin with. */
+  write(batch: Batch, prefix: string, { tail, total, mark }: Place): void {
     const { messages, marks } = this;
-    const segments: Segment[] = [];
+    const { time } = batch;
+    let segments = nothing;
     let first = tail + 1;
     let bytesBefore = total;
     for (let at = 0; at < messages.length; ) {
@@ -113,12 +117,12 @@ export class Flight {
       }
       const part = at === 0 && end === messages.length ? messages : messages.slice(at, end);
       const count = part.length;
-      const segment = new Written(first, count, mark, bytesBefore, bytes, time);
-      const packed = packSegment(segment, part, end === messages.length ? marks : undefined);
-      segment.ids = packed.ids;
-      segment.watermarks = packed.watermarks;
-      batch.put(segmentKey(id, first), packed.value);
-      segments.push(segment);
+      const segment = new Written(prefix + keyNumber(first), first, count, mark, bytesBefore, bytes, time);
+      const record = packSegment(segment, part, end === messages.length ? marks : undefined);
+      segment.keep(record);
+      batch.put(segment.key, record);
+      if (segments === nothing) segments = [segment];
+      else segments.push(segment);
       first += count;
       bytesBefore += bytes;
       at = end;
@@ -143,28 +147,44 @@ export class Flight {
 }
 
 const none: Uint8Array = new Uint8Array(0);
+/** Up to so many bytes. */
+const keptWhole = 512;
 
 /** A segment as it is written: nothing of it has left. */
 class Written implements Segment {
+  readonly key: string;
   readonly first: number;
   readonly count: number;
   readonly mark: number;
   readonly bytesBefore: number;
   readonly bytes: number;
   readonly time: number;
-  ids = none;
-  watermarks = none;
+  record = none;
   left: number;
   leftBytes: number;
   bits: Uint8Array | undefined = undefined;
   emptied = false;
 
-  constructor(first: number, count: number, mark: number, bytesBefore: number, bytes: number, time: number) {
+  constructor(
+    key: string,
+    first: number,
+    count: number,
+    mark: number,
+    bytesBefore: number,
+    bytes: number,
+    time: number,
+  ) {
+    this.key = key;
     this.first = first;
     this.count = this.left = count;
     this.mark = mark;
     this.bytesBefore = bytesBefore;
     this.bytes = this.leftBytes = bytes;
     this.time = time;
+  }
+
+  /** Keeps what its stub will need: small records whole, which takes no copy. */
+  keep(record: Uint8Array): void {
+    this.record = record.length <= keptWhole ? record : record.slice(0, keptBytes(record));
   }
 }

@@ -1,4 +1,5 @@
 import type { Message } from '../core/message.ts';
+import { type Block, textBytes, writeText } from './block.ts';
 
 /** The highest number of a publisher's stream that a mailbox has taken, by the publisher's origin. */
 export type Watermarks = ReadonlyMap<string, number>;
@@ -6,34 +7,45 @@ export type Watermarks = ReadonlyMap<string, number>;
 const runItem = 1;
 const idItem = 2;
 
-/** Ids, packed: those that count up from one another take one item. */
-export function packIds(messages: readonly Message[]): Uint8Array {
-  const items: { origin: string; from: number; count: number }[] = [];
-  let last: { origin: string; from: number; count: number } | undefined;
+/** How many bytes {@link writeIds} takes. */
+export function idsBytes(messages: readonly Message[]): number {
   let bytes = 0;
-  for (const { origin, number } of messages) {
-    const run = last !== undefined && last.from !== 0 && number === last.from + last.count && origin === last.origin;
-    if (last !== undefined && run) {
-      last.count++;
+  for (let i = 0; i < messages.length; ) {
+    const { origin, number } = messages[i] as Message; // i < length
+    bytes += 3 + textBytes(origin) + (number === 0 ? 0 : 12);
+    i = number === 0 ? i + 1 : runEnd(messages, i);
+  }
+  return bytes;
+}
+
+/** Writes ids, packed: those that count up from one another take one item. @returns where they end. */
+export function writeIds(messages: readonly Message[], { to, view }: Block, at: number): number {
+  for (let i = 0; i < messages.length; ) {
+    const { origin, number } = messages[i] as Message; // i < length
+    to[at] = number === 0 ? idItem : runItem;
+    at = writeText(to, view, at + 1, origin);
+    if (number === 0) {
+      i++;
       continue;
     }
-    last = { origin, from: number, count: 1 };
-    items.push(last);
-    bytes += 3 + Buffer.byteLength(origin) + (number === 0 ? 0 : 12);
-  }
-  const to = Buffer.allocUnsafe(bytes);
-  let at = 0;
-  for (const { origin, from, count } of items) {
-    const length = to.write(origin, at + 3);
-    to[at] = from === 0 ? idItem : runItem;
-    to.writeUInt16BE(length, at + 1);
-    at += 3 + length;
-    if (from === 0) continue;
-    to.writeDoubleBE(from, at);
-    to.writeUInt32BE(count, at + 8);
+    const end = runEnd(messages, i);
+    view.setFloat64(at, number);
+    view.setUint32(at + 8, end - i);
     at += 12;
+    i = end;
   }
-  return to;
+  return at;
+}
+
+/** Where the run of numbers of one origin ends that begins at a place. */
+function runEnd(messages: readonly Message[], from: number): number {
+  const { origin, number } = messages[from] as Message; // from < length
+  let end = from + 1;
+  for (; end < messages.length; end++) {
+    const next = messages[end] as Message; // end < length
+    if (next.number !== number + end - from || next.origin !== origin) break;
+  }
+  return end;
 }
 
 /** Takes what packed ids hold: ids of a publisher's own choice, and runs of numbers of one origin. */
@@ -44,25 +56,17 @@ export interface IdSink {
 
 /** Gives the ids of messages, as `readIds` would when they are packed. */
 export function giveIds(messages: readonly Message[], sink: IdSink): void {
-  let from = 0;
-  let count = 0;
-  let last = '';
-  for (const { origin, number } of messages) {
-    if (count > 0 && number === from + count && origin === last) {
-      count++;
-      continue;
-    }
-    if (count > 0) sink.run(last, from, count);
-    count = 0;
+  for (let i = 0; i < messages.length; ) {
+    const { origin, number } = messages[i] as Message; // i < length
     if (number === 0) {
       sink.id(origin);
+      i++;
       continue;
     }
-    last = origin;
-    from = number;
-    count = 1;
+    const end = runEnd(messages, i);
+    sink.run(origin, number, end - i);
+    i = end;
   }
-  if (count > 0) sink.run(last, from, count);
 }
 
 /** @throws {RangeError} when they are cut short: the record's checksum rules that out. */
@@ -81,20 +85,22 @@ export function readIds(ids: Uint8Array, sink: IdSink): void {
   }
 }
 
-const nothing = new Uint8Array(0);
+/** How many bytes {@link writeWatermarks} takes. */
+export function watermarksBytes(watermarks: Watermarks | undefined): number {
+  let bytes = 0;
+  if (watermarks !== undefined) for (const origin of watermarks.keys()) bytes += 10 + textBytes(origin);
+  return bytes;
+}
 
-/** Watermarks as a segment holds them. */
-export function packWatermarks(watermarks: Watermarks | undefined): Uint8Array {
-  if (watermarks === undefined || watermarks.size === 0) return nothing;
-  const parts: Buffer[] = [];
+/** Writes watermarks as a segment holds them. @returns where they end. */
+export function writeWatermarks(watermarks: Watermarks | undefined, { to, view }: Block, at: number): number {
+  if (watermarks === undefined) return at;
   for (const [origin, number] of watermarks) {
-    const part = Buffer.allocUnsafe(10 + Buffer.byteLength(origin));
-    part.writeUInt16BE(part.length - 10, 0);
-    part.write(origin, 2);
-    part.writeDoubleBE(number, part.length - 8);
-    parts.push(part);
+    at = writeText(to, view, at, origin);
+    view.setFloat64(at, number);
+    at += 8;
   }
-  return Buffer.concat(parts);
+  return at;
 }
 
 /** @throws {RangeError} as {@link readIds}. */
@@ -117,6 +123,9 @@ class Generation {
   /** By origin: the ends of runs of numbers, `from` and `to` in turn, ascending. */
   readonly runs = new Map<string, number[]>();
   size = 0;
+  /** Whose runs were added to last: mostly it is the same again. */
+  #last = '';
+  #lastRuns: number[] | undefined;
 
   constructor(since: number) {
     this.since = since;
@@ -124,9 +133,12 @@ class Generation {
 
   add(origin: string, from: number, count: number): void {
     this.size += count;
-    const runs = this.runs.get(origin);
+    const runs = origin === this.#last ? this.#lastRuns : this.runs.get(origin);
+    this.#last = origin;
+    this.#lastRuns = runs;
     if (runs === undefined) {
-      this.runs.set(origin, [from, from + count - 1]);
+      this.#lastRuns = [from, from + count - 1];
+      this.runs.set(origin, this.#lastRuns);
       return;
     }
     const end = runs[runs.length - 1] as number; // never empty

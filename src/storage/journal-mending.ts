@@ -5,8 +5,6 @@ import { segmentKey, stateKey } from './recovery.ts';
 import { packStub, readMessages, readSegment, type SegmentHead, type SegmentRecord, storedSize } from './segment.ts';
 import { prefixRange, type Store, type StoreOperation } from './store.ts';
 
-const nothing = new Uint8Array(0);
-
 /**
  * Sets right what a journal's state says, once everything that cannot be read is removed. Where messages are missing a stub
  * takes their place: they have left, and nobody looks for them any more.
@@ -103,7 +101,7 @@ class Walk {
     const left = this.#old.gone.reduce((sum, run) => sum + overlap(run, first, to), 0);
     this.#missing += count - left;
     const head: SegmentHead = { first, count, mark: 0, bytesBefore: before, bytes, time: this.#now };
-    this.#operations.push({ type: 'put', key: segmentKey(this.#id, first), value: packStub(head, nothing, nothing) });
+    this.#operations.push({ type: 'put', key: segmentKey(this.#id, first), value: packStub(head) });
     this.#leave({ first, count, bytes });
     this.#next = to + 1;
     this.#total = before + bytes;

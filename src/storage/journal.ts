@@ -6,8 +6,8 @@ import { giveIds, type RecentIds, readIds } from './ids.ts';
 import type { JournalHost } from './journal-host.ts';
 import { type JournalState, type Partial, packState } from './journal-state.ts';
 import type { Entry, Segment } from './loaded.ts';
-import { type Gap, type Recovered, readBehind, recover, segmentKey, stateKey } from './recovery.ts';
-import type { SegmentHead, SegmentRecord } from './segment.ts';
+import { type Gap, type Recovered, readBehind, recover, segmentPrefix, stateKey } from './recovery.ts';
+import { idsOf, type SegmentHead, type SegmentRecord } from './segment.ts';
 import { Stubs } from './stubs.ts';
 import { Window, type WindowHost } from './window.ts';
 
@@ -24,6 +24,7 @@ export class Journal implements Participant, WindowHost {
   readonly commits: Commits;
   readonly #host: JournalHost;
   readonly #window: Window;
+  readonly #prefix: string;
   readonly #watermarks: Map<string, number>;
   /** The last sequence that is written, and all bytes up to there. */
   #tail: number;
@@ -44,6 +45,7 @@ export class Journal implements Participant, WindowHost {
   constructor(id: string, commits: Commits, host: JournalHost, recovered: Recovered) {
     const { state, waiting, bytes, ids, stubs } = recovered;
     this.id = id;
+    this.#prefix = segmentPrefix(id);
     this.ids = ids;
     this.commits = commits;
     this.#host = host;
@@ -261,8 +263,7 @@ export class Journal implements Participant, WindowHost {
   // Participant
 
   collect(batch: Batch): void {
-    const { sync, clock, keepsIds } = this.#host;
-    const now = clock.now();
+    const { sync, keepsIds } = this.#host;
     const flight = this.#next;
     this.#flight = flight;
     this.#next = new Flight();
@@ -273,7 +274,7 @@ export class Journal implements Participant, WindowHost {
       if (messages.length === 0) this.#stateDirty = true;
     }
     if (messages.length > 0) {
-      flight.write(batch, this.id, { tail: this.#tail, total: this.#total, mark: this.#marking }, now);
+      flight.write(batch, this.#prefix, { tail: this.#tail, total: this.#total, mark: this.#marking });
       this.#sinceState += flight.segments.length;
     } else if (flight.marks !== undefined) {
       this.#stateDirty = true;
@@ -282,7 +283,7 @@ export class Journal implements Participant, WindowHost {
     if (sync && (messages.length > 0 || flight.commitments.length > 0)) batch.sync = true;
     if (flight.emptied.length > 0) this.#writeEmptied(batch, flight.emptied);
     this.#host.collect(batch);
-    if (keepsIds && this.ids.roll(now)) {
+    if (keepsIds && this.ids.roll(batch.time)) {
       const cleaned = this.#stubs.clean(batch, this.#window.head, this.ids.since, this.#waiting === 0);
       this.#stateDirty ||= cleaned;
     }
@@ -309,8 +310,9 @@ export class Journal implements Participant, WindowHost {
       const messages = flight.messagesOf(segment, at);
       // Packed, numbers that follow one another are one item; ids of publishers' choice are better taken from the messages.
       if (this.#host.keepsIds) {
-        if (segment.ids.length < count) readIds(segment.ids, this.ids);
-        else giveIds(messages, this.ids);
+        const ids = count === 1 ? undefined : idsOf(segment.record);
+        if (ids === undefined || ids.length >= count) giveIds(messages, this.ids);
+        else readIds(ids, this.ids);
       }
       this.#tail = first + count - 1;
       this.#total = segment.bytesBefore + segment.bytes;
@@ -371,7 +373,7 @@ export class Journal implements Participant, WindowHost {
       if (this.#host.keepsIds) {
         this.#stubs.write(batch, segment);
       } else {
-        batch.del(segmentKey(this.id, segment.first));
+        batch.del(segment.key);
         this.#stateDirty = true;
       }
     }

@@ -4,8 +4,9 @@ import type { SegmentHead } from './segment.ts';
 
 /** A segment of which some messages are in memory. */
 export interface Segment extends SegmentHead {
-  readonly ids: Uint8Array;
-  readonly watermarks: Uint8Array;
+  readonly key: string;
+  /** Its record, or the beginning of it that a stub keeps. */
+  readonly record: Uint8Array;
   /** How many of its messages have not left, and the bytes of those. */
   left: number;
   leftBytes: number;
@@ -22,13 +23,15 @@ export interface Entry {
   readonly segment: Segment;
 }
 
+const none: Segment[] = [];
+
 /**
  * The segments of a journal that are in memory, in their order, and what has left them. Where publishes come one at a time,
  * each is a segment of its own, and there are as many as messages: only what has to be told of a part of them looks at all.
  */
 export class Loaded {
   /** From the head on; those that are empty already stand behind one that is not. */
-  #segments: Segment[] = [];
+  #segments = none;
   /** How many at the beginning have been passed. */
   #passed = 0;
   /** How many have not been passed whose stub is written, or about to be. */
@@ -48,7 +51,9 @@ export class Loaded {
 
   /** One more, behind the others. */
   add(segment: Segment): void {
-    this.#segments.push(segment);
+    // Made for one, an array has room for one: pushed to, an empty one gets room for 17.
+    if (this.#segments === none) this.#segments = [segment];
+    else this.#segments.push(segment);
     if (segment.emptied) this.#holes++;
     else if (segment.left < segment.count) this.#broken++;
   }
@@ -89,7 +94,7 @@ export class Loaded {
     const segments = this.#segments;
     for (; this.#holes > 0 && segments[this.#passed]?.emptied === true; this.#holes--) this.#passed++;
     if (this.#passed === segments.length || (this.#passed > 64 && this.#passed > segments.length / 2)) {
-      if (this.#passed > 0) this.#segments = segments.slice(this.#passed);
+      if (this.#passed > 0) this.#segments = this.#passed === segments.length ? none : segments.slice(this.#passed);
       this.#passed = 0;
     }
     return this.#holes > 0;

@@ -12,14 +12,19 @@ export function stateKey(id: string): string {
   return `st/${id}`;
 }
 
+/** What the keys of a journal's segments and stubs begin with. */
+export function segmentPrefix(id: string): string {
+  return `sg/${id}/`;
+}
+
 /** The key of a segment or a stub. */
 export function segmentKey(id: string, first: number): string {
-  return `sg/${id}/${keyNumber(first)}`;
+  return segmentPrefix(id) + keyNumber(first);
 }
 
 /** Everything from a sequence on. */
 export function segmentsFrom(id: string, first: number): KeyRange {
-  return { gte: segmentKey(id, first), lt: `sg/${id}/~` };
+  return { gte: segmentKey(id, first), lt: `${segmentPrefix(id)}~` };
 }
 
 /** Messages that are not where they should be. */
@@ -68,7 +73,7 @@ export async function recover(store: Store, id: string, now: number, withIds: bo
   const ids = new RecentIds(now);
   const recent: Uint8Array[] = [];
   let known = 0;
-  for await (const [key, value] of store.scan({ ...prefixRange(`sg/${id}/`), reverse: true })) {
+  for await (const [key, value] of store.scan({ ...prefixRange(segmentPrefix(id)), reverse: true })) {
     const record = tryRead(key, value);
     // Of one that is damaged only the beginning is known: at the least that message was there.
     const end = record === undefined ? keySequence(key) : record.first + record.count - 1;
@@ -160,7 +165,7 @@ async function findHead(
   let head = from;
   let damaged = false;
   const stubs: Stub[] = [];
-  for await (const [key, value] of store.scan(prefixRange(`sg/${id}/`))) {
+  for await (const [key, value] of store.scan(prefixRange(segmentPrefix(id)))) {
     const record = tryRead(key, value);
     if (record === undefined) {
       const first = keySequence(key);

@@ -1,8 +1,9 @@
 import { BusError } from '../core/errors.ts';
 import { type Headers, Message } from '../core/message.ts';
 import { decodeControl, decodePayload, encodeControl, encodePayload } from '../wire/codec.ts';
-import { packIds, packWatermarks, type Watermarks } from './ids.ts';
-import { corrupt, recordKind, seal, unseal } from './record.ts';
+import { type Block, blockFor, textBytes, writeText } from './block.ts';
+import { idsBytes, type Watermarks, watermarksBytes, writeIds, writeWatermarks } from './ids.ts';
+import { corrupt, recordHead, recordKind, seal, unseal } from './record.ts';
 
 // A segment holds the messages that entered one mailbox in one commit, packed. When all of them have left, a stub takes its
 // place for a while, which keeps their ids. The layout is described in docs/architecture.md, 'On disk'. All numbers are
@@ -104,44 +105,40 @@ function extraOf({ key, headers, number, origin, expiresAt, dueAt }: Message): U
 /** Short texts that many messages share, each written once. Most segments have one. */
 class TextTable {
   readonly #texts: string[] = [];
+  #count = 0;
   #places: Map<string, number> | undefined;
-  #last = '';
-  #lastPlace = -1;
   bytes = 0;
 
   place(text: string): number {
-    if (this.#lastPlace >= 0 && text === this.#last) return this.#lastPlace;
-    let place = this.#texts.length;
-    if (place > 0) {
-      this.#places ??= new Map([[this.#texts[0] as string, 0]]); // place > 0
-      place = this.#places.get(text) ?? place;
+    const last = this.#count - 1;
+    if (last >= 0 && text === this.#texts[last]) return last;
+    if (last >= 0) {
+      this.#places ??= new Map([[this.#texts[0] as string, 0]]); // there is one
+      const place = this.#places.get(text);
+      if (place !== undefined) return place;
+      this.#places.set(text, this.#count);
     }
-    if (place === this.#texts.length) {
-      this.#texts.push(text);
-      this.#places?.set(text, place);
-      this.bytes += 2 + Buffer.byteLength(text);
-    }
-    this.#last = text;
-    this.#lastPlace = place;
-    return place;
+    this.#texts[this.#count] = text;
+    this.bytes += 2 + textBytes(text);
+    return this.#count++;
   }
 
-  write(to: Buffer, at: number): number {
-    for (const text of this.#texts) {
-      const length = to.write(text, at + 2);
-      to.writeUInt16BE(length, at);
-      at += 2 + length;
-    }
+  write({ to, view }: Block, at: number): number {
+    for (let i = 0; i < this.#count; i++) at = writeText(to, view, at, this.#texts[i] as string); // i < count
     return at;
   }
 
+  /** Keeps the room: emptied, an array would give it back, and most segments need room for one. */
   clear(): void {
-    this.#texts.length = 0;
+    if (this.#count > mostTexts) this.#texts.length = mostTexts;
+    this.#count = 0;
     this.#places = undefined;
-    this.#lastPlace = -1;
     this.bytes = 0;
   }
 }
+
+/** So many texts are held on to at most, so that large ones do not stay for ever. */
+const mostTexts = 16;
 
 // Where a segment is put together: kept from one to the next, because with many mailboxes most hold a message or two.
 const topics = new TextTable();
@@ -153,20 +150,26 @@ let pair = '';
 let pairSource = '';
 let pairOrigin: string | undefined;
 
-/** Packs messages into a segment. @param messages stored forms; at most {@link segmentMessages}. */
+/**
+ * Packs messages into a segment.
+ *
+ * @param messages stored forms; at most {@link segmentMessages}.
+ * @returns the record, whose beginning is what a stub keeps of it: {@link packStubOf}.
+ */
 export function packSegment(
   head: SegmentHead,
   messages: readonly Message[],
   watermarks: Watermarks | undefined,
-): { value: Uint8Array; ids: Uint8Array; watermarks: Uint8Array } {
+): Uint8Array {
   topics.clear();
   origins.clear();
   let blob = 0;
   let lastSource: string | undefined;
   let lastOrigin: string | undefined;
   let originPlace = 0;
-  let i = 0;
-  for (const message of messages) {
+  const count = messages.length;
+  for (let i = 0; i < count; i++) {
+    const message = messages[i] as Message; // i < length
     const { topic, source } = message;
     const origin = message.number === 0 ? '' : message.origin;
     if (source !== lastSource || origin !== lastOrigin) {
@@ -182,32 +185,30 @@ export function packSegment(
     topicPlaces[i] = topics.place(topic);
     originPlaces[i] = originPlace;
     const extra = extraOf(message);
-    extras[i++] = extra;
+    extras[i] = extra;
     blob += message.bytes(encodePayload).length + (extra === undefined ? 0 : 4 + extra.length);
   }
-  const ids = packIds(messages);
-  const marks = packWatermarks(watermarks);
-  const size = headBytes + ids.length + marks.length + topics.bytes + origins.bytes + messages.length * rowBytes + blob;
-  const to = room(size);
-  const view = new DataView(to.buffer, to.byteOffset, to.length);
-  writeHead(view, head, ids.length, marks.length);
-  view.setUint32(56, topics.bytes);
-  view.setUint32(60, origins.bytes);
-  let at = headBytes;
-  to.set(ids, at);
-  at += ids.length;
-  to.set(marks, at);
-  at = topics.write(to, at + marks.length);
-  at = origins.write(to, at);
-  let end = at + messages.length * rowBytes;
-  for (i = 0; i < messages.length; i++, at += rowBytes) {
+  const idBytes = idsBytes(messages);
+  const markBytes = watermarksBytes(watermarks);
+  const size = headBytes + idBytes + markBytes + topics.bytes + origins.bytes + count * rowBytes + blob;
+  const block = blockFor(size);
+  const { to, view, used: start } = block;
+  writeHead(view, start, head, idBytes, markBytes);
+  view.setUint32(start + 56, topics.bytes);
+  view.setUint32(start + 60, origins.bytes);
+  let at = writeIds(messages, block, start + headBytes);
+  at = writeWatermarks(watermarks, block, at);
+  at = topics.write(block, at);
+  at = origins.write(block, at);
+  let end = at + count * rowBytes;
+  for (let i = 0; i < count; i++, at += rowBytes) {
     const message = messages[i] as Message; // i < length; so are the columns
     const bytes = message.bytes(encodePayload);
     const extra = extras[i];
     view.setUint16(at, topicPlaces[i] as number);
     view.setUint16(at + 2, originPlaces[i] as number);
     view.setUint32(at + 4, extra === undefined ? 0 : flagExtra);
-    view.setUint32(at + 8, end);
+    view.setUint32(at + 8, end - start);
     view.setUint32(at + 12, bytes.length);
     view.setFloat64(at + 16, message.number);
     view.setFloat64(at + 24, message.publishedAt);
@@ -219,34 +220,51 @@ export function packSegment(
     to.set(bytes, end);
     end += bytes.length;
   }
-  return { value: seal(to, recordKind.segment), ids, watermarks: marks };
+  return seal(block.cut(size), recordKind.segment);
 }
 
-/** What is kept of a segment whose messages have all left. */
-export function packStub(head: SegmentHead, ids: Uint8Array, watermarks: Uint8Array): Uint8Array {
-  const to = room(headBytes + ids.length + watermarks.length);
-  const view = new DataView(to.buffer, to.byteOffset, to.length);
-  writeHead(view, head, ids.length, watermarks.length);
-  view.setFloat64(56, 0);
-  to.set(ids, headBytes);
-  to.set(watermarks, headBytes + ids.length);
-  return seal(to, recordKind.stub);
+/** A stub without ids: of messages that nobody knows any more. */
+export function packStub(head: SegmentHead): Uint8Array {
+  const block = blockFor(headBytes);
+  writeHead(block.view, block.used, head, 0, 0);
+  block.view.setFloat64(block.used + 56, 0);
+  return seal(block.cut(headBytes), recordKind.stub);
 }
 
-/** Small records share blocks of memory: they are written and let go soon. */
-function room(bytes: number): Buffer {
-  return bytes < 2048 ? Buffer.allocUnsafe(bytes) : Buffer.allocUnsafeSlow(bytes);
+/** What is kept of a segment whose messages have all left. @param record a segment's, or its beginning. */
+export function packStubOf(record: Uint8Array): Uint8Array {
+  const size = keptBytes(record);
+  const block = blockFor(size);
+  const { to, view, used: start } = block;
+  for (let i = recordHead; i < size; i++) to[start + i] = record[i] as number; // i < length
+  view.setFloat64(start + 56, 0);
+  return seal(block.cut(size), recordKind.stub);
 }
 
-function writeHead(view: DataView, head: SegmentHead, ids: number, watermarks: number): void {
-  view.setFloat64(8, head.first);
-  view.setUint32(16, head.count);
-  view.setUint32(20, ids);
-  view.setFloat64(24, head.mark);
-  view.setFloat64(32, head.bytesBefore);
-  view.setFloat64(40, head.bytes);
-  view.setFloat64(48, head.time);
-  view.setUint32(64, watermarks);
+/** How many bytes at the beginning of a segment its stub keeps: all that comes before what it takes to read messages. */
+export function keptBytes(record: Uint8Array): number {
+  return headBytes + uint32(record, 20) + uint32(record, 64);
+}
+
+/** The ids of a segment's messages, packed. @param record as {@link packStubOf}. */
+export function idsOf(record: Uint8Array): Uint8Array {
+  return record.subarray(headBytes, headBytes + uint32(record, 20));
+}
+
+function uint32(from: Uint8Array, at: number): number {
+  const [a, b, c, d] = [from[at] as number, from[at + 1] as number, from[at + 2] as number, from[at + 3] as number]; // a head is there
+  return a * 0x1000000 + ((b << 16) | (c << 8) | d);
+}
+
+function writeHead(view: DataView, at: number, head: SegmentHead, ids: number, watermarks: number): void {
+  view.setFloat64(at + 8, head.first);
+  view.setUint32(at + 16, head.count);
+  view.setUint32(at + 20, ids);
+  view.setFloat64(at + 24, head.mark);
+  view.setFloat64(at + 32, head.bytesBefore);
+  view.setFloat64(at + 40, head.bytes);
+  view.setFloat64(at + 48, head.time);
+  view.setUint32(at + 64, watermarks);
 }
 
 /** Reads what a record says of itself. @throws {BusError} `STORE_CORRUPT`. */

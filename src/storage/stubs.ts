@@ -1,7 +1,7 @@
 import type { Batch } from './commits.ts';
 import type { Segment } from './loaded.ts';
 import { type Stub, segmentKey } from './recovery.ts';
-import { packStub } from './segment.ts';
+import { packStubOf } from './segment.ts';
 
 /** How many stubs go at a time. */
 const atOnce = 64;
@@ -9,23 +9,24 @@ const atOnce = 64;
 /** The stubs of a journal that stand on the disk: what is kept, for a while, of segments whose messages have all left. */
 export class Stubs {
   readonly #id: string;
-  #stubs: Stub[];
+  /** The first sequence and the time of each in turn: numbers side by side take less than an object each. */
+  #stubs: number[] = [];
 
   constructor(id: string, stubs: readonly Stub[]) {
     this.#id = id;
-    this.#stubs = [...stubs];
+    for (const { first, time } of stubs) this.add(first, time);
   }
 
   /** One has been found. */
   add(first: number, time: number): void {
-    this.#stubs.push({ first, time });
+    this.#stubs.push(first, time);
   }
 
   /** Puts a stub into the place of a segment. */
   write(batch: Batch, segment: Segment): void {
-    const { first, time, ids, watermarks } = segment;
-    batch.put(segmentKey(this.#id, first), packStub(segment, ids, watermarks));
-    this.#stubs.push({ first, time });
+    const { key, first, time, record } = segment;
+    batch.put(key, packStubOf(record));
+    this.add(first, time);
   }
 
   /**
@@ -36,11 +37,18 @@ export class Stubs {
    * @returns whether there were any.
    */
   clean(batch: Batch, head: number, since: number, few: boolean): boolean {
-    const old = this.#stubs.filter(({ first, time }) => time < since && first < head);
-    if (old.length === 0 || (old.length < atOnce && !few)) return false;
-    for (const { first } of old) batch.del(segmentKey(this.#id, first));
-    const removed = new Set(old);
-    this.#stubs = this.#stubs.filter((stub) => !removed.has(stub));
+    const isOld = (i: number): boolean => (stubs[i + 1] as number) < since && (stubs[i] as number) < head; // pairs
+    const stubs = this.#stubs;
+    let old = 0;
+    for (let i = 0; i < stubs.length; i += 2) if (isOld(i)) old++;
+    if (old === 0 || (old < atOnce && !few)) return false;
+    const left: number[] = [];
+    for (let i = 0; i < stubs.length; i += 2) {
+      const [first, time] = [stubs[i] as number, stubs[i + 1] as number]; // pairs
+      if (isOld(i)) batch.del(segmentKey(this.#id, first));
+      else left.push(first, time);
+    }
+    this.#stubs = left;
     return true;
   }
 }

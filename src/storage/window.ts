@@ -7,7 +7,7 @@ import { type Entry, Loaded, type Segment } from './loaded.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { keySequence } from './record.ts';
 import { type Gap, segmentKey, segmentsFrom } from './recovery.ts';
-import { readMessages, readSegment, type SegmentHead, type SegmentRecord } from './segment.ts';
+import { keptBytes, readMessages, readSegment, type SegmentHead, type SegmentRecord } from './segment.ts';
 
 /** What a window needs of its journal and of the journal's owner. */
 export interface WindowHost {
@@ -238,13 +238,13 @@ export class Window {
       const messages = record.kind === 'stub' ? [] : readMessages(key, record);
       if (first > this.#cursor) this.#skip(first, bytesBefore);
       if (record.kind === 'stub') {
-        this.#passStub(record);
+        this.#passStub(key, record);
         return;
       }
       const partial = this.#partials.get(first);
       this.#partials.delete(first);
       const segment: Segment = {
-        ...headOf(record),
+        ...headOf(key, record),
         left: count - (partial?.count ?? 0),
         leftBytes: bytes - (partial?.bytes ?? 0),
         bits: partial?.left.slice(),
@@ -262,13 +262,13 @@ export class Window {
   }
 
   /** Nothing is left of a segment behind the head: the state goes on to say so. */
-  #passStub(record: SegmentRecord): void {
+  #passStub(key: string, record: SegmentRecord): void {
     const { first, count, bytes, time } = record;
     this.#host.stub(first, time);
     this.#gone.take(first, first + count, bytes);
     this.#end = record.bytesBefore + bytes;
     this.#cursor = first + count;
-    this.loaded.add({ ...headOf(record), left: 0, leftBytes: 0, bits: undefined, emptied: true });
+    this.loaded.add({ ...headOf(key, record), left: 0, leftBytes: 0, bits: undefined, emptied: true });
   }
 
   /** Messages are not where they should be: tells so, unless they had left before, and goes on behind them. */
@@ -305,16 +305,16 @@ const nowhere = {
   mark: 0,
   bytesBefore: 0,
   time: 0,
-  ids: none,
-  watermarks: none,
+  key: '',
+  record: none,
   left: 0,
   leftBytes: 0,
   bits: undefined,
   emptied: true,
 } as const;
 
-/** A record without its value, which may be large. */
-function headOf(record: SegmentRecord): Omit<Segment, 'left' | 'leftBytes' | 'bits' | 'emptied'> {
-  const { first, count, mark, bytesBefore, bytes, time, ids, watermarks } = record;
-  return { first, count, mark, bytesBefore, bytes, time, ids: ids.slice(), watermarks: watermarks.slice() };
+/** A record without its messages, which may be large. */
+function headOf(key: string, record: SegmentRecord): Omit<Segment, 'left' | 'leftBytes' | 'bits' | 'emptied'> {
+  const { first, count, mark, bytesBefore, bytes, time, value } = record;
+  return { key, first, count, mark, bytesBefore, bytes, time, record: value.slice(0, keptBytes(value)) };
 }

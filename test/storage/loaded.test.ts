@@ -13,7 +13,7 @@ const { size } = message;
 function segmentOf(first: number, count: number): Segment {
   const bytes = count * size;
   const head = { first, count, mark: 0, bytesBefore: (first - 1) * size, bytes, time: 0 };
-  return { ...head, ids: none, watermarks: none, left: count, leftBytes: bytes, bits: undefined, emptied: false };
+  return { ...head, key: '', record: none, left: count, leftBytes: bytes, bits: undefined, emptied: false };
 }
 
 const steps = fc.array(

@@ -2,10 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Message } from '../../src/core/message.ts';
-import { readIds, readWatermarks } from '../../src/storage/ids.ts';
+import { giveIds, type IdSink, readIds, readWatermarks } from '../../src/storage/ids.ts';
 import {
+  keptBytes,
+  idsOf as packedIds,
   packSegment,
   packStub,
+  packStubOf,
   readMessages,
   readSegment,
   segmentMessages,
@@ -97,10 +100,10 @@ const plain = (message: Message): unknown => {
 
 const head = { first: 17, mark: 12, bytesBefore: 4711, time: 1_767_225_600_000 };
 
-/** Ids and watermarks, as they would be known after a start. */
-function idsOf(ids: Uint8Array): Set<string> {
+/** Ids, as they would be known after a start. */
+function idsIn(give: (sink: IdSink) => void): Set<string> {
   const found = new Set<string>();
-  readIds(ids, {
+  give({
     id: (id) => found.add(id),
     run: (origin, from, count) => {
       for (let i = 0; i < count; i++) found.add(`${origin}.${from + i}`);
@@ -112,7 +115,7 @@ function idsOf(ids: Uint8Array): Set<string> {
 function check(list: Given[], marks: Map<string, number>): void {
   const messages = list.map(messageOf);
   const bytes = messages.reduce((sum, { size }) => sum + size, 0);
-  const { value } = packSegment({ ...head, count: list.length, bytes }, messages, marks);
+  const value = packSegment({ ...head, count: list.length, bytes }, messages, marks);
   const record = readSegment('k', value);
   assert.deepEqual(
     { first: record.first, mark: record.mark, bytesBefore: record.bytesBefore, time: record.time },
@@ -126,18 +129,25 @@ function check(list: Given[], marks: Map<string, number>): void {
     found.reduce((sum, { size }) => sum + size, 0),
     bytes,
   );
-  const ids = idsOf(record.ids);
+  const ids = idsIn((sink) => readIds(record.ids, sink));
+  assert.deepEqual(packedIds(value), record.ids);
+  assert.deepEqual(
+    idsIn((sink) => giveIds(messages, sink)),
+    ids,
+  );
   for (const { id } of messages) assert.ok(ids.has(id), `the id ${id} is not in ${[...ids].join(', ')}`);
   const read = new Map<string, number>();
   readWatermarks(record.watermarks, (origin, number) => void read.set(origin, number));
   assert.deepEqual(read, marks);
-  const stub = readSegment('k', packStub(record, record.ids, record.watermarks));
+  const stub = readSegment('k', packStubOf(value));
+  assert.deepEqual(packStubOf(value.slice(0, keptBytes(value))), stub.value);
   assert.equal(stub.kind, 'stub');
   assert.deepEqual(
     [stub.first, stub.count, stub.bytes, stub.time],
     [record.first, record.count, record.bytes, record.time],
   );
-  assert.deepEqual(idsOf(stub.ids), ids);
+  assert.deepEqual(stub.ids, record.ids);
+  assert.deepEqual(stub.watermarks, record.watermarks);
 }
 
 const marks = fc.array(fc.tuple(text(20), fc.nat())).map((entries) => new Map(entries));
@@ -165,9 +175,21 @@ test('so does one of as many messages as there may be, of as many topics and ori
   check(list, new Map([['o', 3]]));
 });
 
+test('what is packed later leaves alone what was packed before', () => {
+  const list = Array.from({ length: 300 }, (_, i) => messageOf({ ...one, payload: 'x'.repeat(i * 10), number: i + 1 }));
+  const records = list.map((message) => packSegment({ ...head, count: 1, bytes: 1 }, [message], undefined));
+  const stubs = records.map(packStubOf);
+  for (const [i, value] of records.entries()) {
+    const [found] = readMessages('k', readSegment('k', value));
+    assert.equal(found?.number, i + 1);
+    assert.equal(found?.payload, 'x'.repeat(i * 10));
+    assert.deepEqual(readSegment('k', stubs[i] as Uint8Array).ids, packedIds(value)); // as many as records
+  }
+});
+
 test('messages that count up take one id together', () => {
   const list = Array.from({ length: 1000 }, (_, i) => messageOf({ ...one, number: i + 1 }));
-  const { ids } = packSegment({ ...head, count: 1000, bytes: 0 }, list, undefined);
+  const ids = packedIds(packSegment({ ...head, count: 1000, bytes: 0 }, list, undefined));
   assert.ok(ids.length < 40, `${ids.length} bytes`);
 });
 
@@ -186,8 +208,8 @@ const one: Given = {
 
 test('every flipped bit and every cut of a segment and of a stub is noticed', () => {
   const messages = [one, { ...one, number: 0, origin: 'id' }].map(messageOf);
-  const { value, ids, watermarks } = packSegment({ ...head, count: 2, bytes: 9 }, messages, new Map([['o', 2]]));
-  for (const whole of [value, packStub({ ...head, count: 2, bytes: 9 }, ids, watermarks)]) {
+  const value = packSegment({ ...head, count: 2, bytes: 9 }, messages, new Map([['o', 2]]));
+  for (const whole of [value, packStubOf(value), packStub({ ...head, count: 2, bytes: 9 })]) {
     for (let bit = 0; bit < whole.length * 8; bit++) {
       const copy = new Uint8Array(whole);
       copy[bit >> 3] = (copy[bit >> 3] as number) ^ (1 << (bit & 7));

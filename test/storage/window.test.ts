@@ -16,8 +16,16 @@ function one(first: number): { segment: Segment; message: Message; value: Uint8A
     new Message('a', first, undefined, undefined, 0, 'node', 0, 'origin', first, undefined, undefined),
   );
   const head = { first, count: 1, mark: 0, bytesBefore: (first - 1) * message.size, bytes: message.size, time: 0 };
-  const { value, ids, watermarks } = packSegment(head, [message], undefined);
-  const segment = { ...head, ids, watermarks, left: 1, leftBytes: message.size, bits: undefined, emptied: false };
+  const value = packSegment(head, [message], undefined);
+  const segment = {
+    ...head,
+    key: segmentKey(id, first),
+    record: value,
+    left: 1,
+    leftBytes: message.size,
+    bits: undefined,
+    emptied: false,
+  };
   return { segment, message, value };
 }
 

@@ -3,6 +3,15 @@ import type { BusError, ErrorCode, Receipt } from '../../core/errors.ts';
 import type { Message } from '../../core/message.ts';
 import { type Destination, receiptOf, routesFailed } from './publication.ts';
 
+let resolveTaken: (receipt: Receipt) => void;
+let rejectTaken: (error: BusError) => void;
+
+/** What a promise is made with, for all of them: a function of its own for each is memory that nobody needs. */
+function take(resolve: (receipt: Receipt) => void, reject: (error: BusError) => void): void {
+  resolveTaken = resolve;
+  rejectTaken = reject;
+}
+
 /** A publish that waits for one durable mailbox and nothing else: most of them, so it does without a table of tickets. */
 export class Waiting extends Deadline {
   readonly result: Promise<Receipt>;
@@ -17,10 +26,9 @@ export class Waiting extends Deadline {
     this.#route = route;
     this.#message = message;
     this.#timeout = timeout;
-    this.result = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
+    this.result = new Promise(take);
+    this.#resolve = resolveTaken;
+    this.#reject = rejectTaken;
   }
 
   expire(): void {
