@@ -1,6 +1,6 @@
 /** Records up to this size share blocks: they are written and let go soon. */
 const smallRecord = 2048;
-const blockSize = 16 * 1024;
+const blockSize = 8 * 1024;
 
 /** Memory in which records are put together, one behind the other. */
 export class Block {

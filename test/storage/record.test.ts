@@ -118,4 +118,12 @@ test('numbers in keys sort as numbers do, up to the largest', () => {
     }),
   );
   assert.equal(keyNumber(Number.MAX_SAFE_INTEGER).length, 11);
+  fc.assert(
+    fc.property(fc.maxSafeNat(), fc.nat(3000), (value, more) => {
+      for (const each of [value, Math.min(value + more, Number.MAX_SAFE_INTEGER), more]) {
+        assert.equal(Number.parseInt(keyNumber(each), 36), each);
+        assert.equal(keyNumber(each).length, 11);
+      }
+    }),
+  );
 });
