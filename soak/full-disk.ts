@@ -1,7 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { readLines } from './kill/ledger.ts';
 import { bundle, given } from './kill/process.ts';
 
 // A volume of 4 MiB (tmpfs, in a mount namespace of its own) fills up under a home that takes and handles messages: publishes
@@ -51,10 +52,7 @@ async function round(script: string): Promise<{ problems: string[]; summary: str
     .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line) as Told);
   const told = (event: string): Told | undefined => lines.find((line) => line.event === event);
-  const ledger = (name: string): number[] =>
-    existsSync(join(folder, name))
-      ? readFileSync(join(folder, name), 'utf8').split('\n').filter(Boolean).map(Number)
-      : [];
+  const ledger = (name: string): number[] => readLines(join(folder, name)).map(Number);
   const receipts = ledger('receipts');
   const handled = [...ledger('handled'), ...ledger('drained')];
   const known = new Set(handled);

@@ -1,7 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Contents, readContents } from './kill/journal.ts';
+import { readLines } from './kill/ledger.ts';
 import { bundle, chance, freePort, given, type Line, Process, pause, quantile } from './kill/process.ts';
 
 // A publisher, the home of a durable mailbox and its consumer, each a process, at 2,000 messages a second and more, one of
@@ -142,7 +143,7 @@ interface Verdict {
 
 /** Compares the ledgers with each other and with what the home's folder holds. */
 function judge(folder: string, contents: Contents, done: readonly Kill[], status: Line): Verdict {
-  const lines = (name: string): string[] => readFileSync(join(folder, name), 'utf8').split('\n').filter(Boolean);
+  const lines = (name: string): string[] => readLines(join(folder, name));
   const problems: string[] = [];
   const some = (what: string, list: readonly unknown[]): void => {
     if (list.length > 0) problems.push(`${list.length} ${what}: ${list.slice(0, 8).map(String).join(', ')}`);

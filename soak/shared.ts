@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Contents, readContents } from './kill/journal.ts';
+import { readLines } from './kill/ledger.ts';
 import { bundle, chance, given, Process, pause, quantile } from './kill/process.ts';
 
 // Six processes over one shared folder, each of which publishes and consumes: 1,000 durable messages a second. Whoever owns the
@@ -82,11 +83,7 @@ async function freezeOwner(): Promise<void> {
 
 /** Compares the ledgers with each other and with what the folder holds. */
 function judge(contents: Contents): string {
-  const lines = (name: string): string[][] =>
-    readFileSync(join(folder, name), 'utf8')
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => line.split(' '));
+  const lines = (name: string): string[][] => readLines(join(folder, name)).map((line) => line.split(' '));
   const some = (what: string, list: readonly string[]): number => {
     if (list.length > 0) problems.push(`${list.length} ${what}: ${list.slice(0, 8).join(', ')}`);
     return list.length;

@@ -1,6 +1,7 @@
 import { appendFileSync, closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { createBus } from 'mailvan';
+import { ledgerLine } from '../kill/ledger.ts';
 import { silent } from '../quiet.ts';
 
 // A home on a volume of 4 MiB, which is its first argument. 'fill': publishes and handles, fills the volume, frees it again,
@@ -9,7 +10,7 @@ import { silent } from '../quiet.ts';
 const [volume = '', ledgers = '', mode = ''] = process.argv.slice(2);
 const wait = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 const say = (line: object): void => void writeSync(1, `${JSON.stringify(line)}\n`);
-const note = (ledger: string, n: number): void => appendFileSync(join(ledgers, ledger), `${n}\n`);
+const note = (ledger: string, n: number): void => appendFileSync(join(ledgers, ledger), ledgerLine(String(n)));
 
 const bus = await createBus({ node: 'home', dataDir: join(volume, 'data'), logger: silent });
 bus.on('store.failed', ({ error }) => say({ event: 'failed', code: (error as { code?: string }).code }));

@@ -1,7 +1,7 @@
-import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { type Bus, type Context, createBus, type Message } from 'mailvan';
-import { Ledger } from './ledger.ts';
+import { Ledger, readLines } from './ledger.ts';
 import { pause } from './process.ts';
 
 // One process of soak/kill.ts, told by its words: which role, the folder of all ledgers, the leader's port, and where the
@@ -114,8 +114,8 @@ async function publish(bus: Bus, receipts: Ledger, s: number, again: boolean): P
 
 async function traffic(bus: Bus): Promise<void> {
   const known = new Set<number>();
-  for (const line of read('receipts')) known.add(Number.parseInt(line, 10));
-  reserved = Math.max(0, ...read('reserved').map(Number));
+  for (const line of readLines(`${folder}/receipts`)) known.add(Number.parseInt(line, 10));
+  reserved = Math.max(0, ...readLines(`${folder}/reserved`).map(Number));
   const receipts = new Ledger(folder, 'receipts');
   const reservations = new Ledger(folder, 'reserved');
   const missing: number[] = [];
@@ -143,11 +143,6 @@ async function traffic(bus: Bus): Promise<void> {
     await pause(5);
   }
   await Promise.all(flying);
-}
-
-function read(name: string): string[] {
-  const path = `${folder}/${name}`;
-  return existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter(Boolean) : [];
 }
 
 const bus = role === 'home' ? await home() : await leaf();

@@ -1,7 +1,7 @@
-import { closeSync, existsSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { createBus } from 'mailvan';
-import { Ledger } from '../kill/ledger.ts';
+import { Ledger, readLines } from '../kill/ledger.ts';
 import { pause } from '../kill/process.ts';
 
 // One process of soak/shared.ts, told by its words: which one it is, the folder of all ledgers, and how many messages it
@@ -14,8 +14,7 @@ const say = (event: string, more: object = {}): void =>
 /** How many numbers are set aside at a time: a life never uses those of an earlier one. */
 const block = 1000;
 const reservedFile = `reserved-${name}`;
-const path = `${folder}/${reservedFile}`;
-let reserved = existsSync(path) ? Math.max(0, ...readFileSync(path, 'utf8').split('\n').map(Number)) : 0;
+let reserved = Math.max(0, ...readLines(`${folder}/${reservedFile}`).map(Number));
 
 const began = performance.now();
 const bus = await createBus({ node: name, service: 'soak', shared: `${folder}/bus` });

@@ -1,4 +1,5 @@
-import { existsSync, fdatasyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { fdatasyncSync, openSync, writeSync } from 'node:fs';
+import { ledgerLine, readLines } from '../kill/ledger.ts';
 
 /** A file of lines that outlives its process: the medium has each line before the next thing is done. */
 export class Ledger {
@@ -9,16 +10,12 @@ export class Ledger {
   }
 
   write(...words: readonly (string | number)[]): void {
-    writeSync(this.#file, `${words.join(' ')}\n`);
+    writeSync(this.#file, ledgerLine(words.join(' ')));
     fdatasyncSync(this.#file);
   }
 }
 
 /** The lines of a ledger, each as its words; none when there is no such file. */
 export function readLedger(path: string): string[][] {
-  if (!existsSync(path)) return [];
-  return readFileSync(path, 'utf8')
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => line.split(' '));
+  return readLines(path).map((line) => line.split(' '));
 }
