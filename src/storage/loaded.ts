@@ -4,6 +4,7 @@ import type { SegmentHead } from './segment.ts';
 
 /** A segment of which some messages are in memory. */
 export interface Segment extends SegmentHead {
+  /** The key of its record. */
   readonly key: string;
   /** Its record, or the beginning of it that a stub keeps. */
   readonly record: Uint8Array;

@@ -37,16 +37,16 @@ export class Stubs {
    * @returns whether there were any.
    */
   clean(batch: Batch, head: number, since: number, few: boolean): boolean {
-    const isOld = (i: number): boolean => (stubs[i + 1] as number) < since && (stubs[i] as number) < head; // pairs
     const stubs = this.#stubs;
+    const isOld = (i: number): boolean => (stubs[i + 1] as number) < since && (stubs[i] as number) < head; // pairs
     let old = 0;
     for (let i = 0; i < stubs.length; i += 2) if (isOld(i)) old++;
     if (old === 0 || (old < atOnce && !few)) return false;
     const left: number[] = [];
     for (let i = 0; i < stubs.length; i += 2) {
-      const [first, time] = [stubs[i] as number, stubs[i + 1] as number]; // pairs
+      const first = stubs[i] as number; // pairs
       if (isOld(i)) batch.del(segmentKey(this.#id, first));
-      else left.push(first, time);
+      else left.push(first, stubs[i + 1] as number);
     }
     this.#stubs = left;
     return true;
